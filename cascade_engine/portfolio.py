@@ -84,13 +84,13 @@ def _whole(name, value, least=1)->int: # The value as int
         raise InputError(f"{name}={value!r}: it must be a whole number of at least {least}.")
     return int(value)
 
-# %% ../nbs/12_portfolio.ipynb #fc2aaf6c
+# %% ../nbs/12_portfolio.ipynb #d4e7446f
 def simulate_borrowers(
     n_loans:int=10_000, # Loans, at least 1
-    seed:int=0, # Another seed is another bank; a smaller bank is the beginning of a larger one
+    seed:int=0, # Whole number from 0: another seed is another bank; a smaller bank is the beginning of a larger one
 )->pd.DataFrame: # loan_id, borrower_id, the ten features, origination_date (first day of the month); one row a loan
     "Loans and their borrowers, with realistic joint features."
-    n_loans = _whole("n_loans", n_loans)
+    n_loans, seed = _whole("n_loans", n_loans), _whole("seed", seed, least=0)
     borrower = made_up_ids(n_loans, "B") # never more borrowers than loans
     u = uniforms(seed, _bank_keys(borrower), 3_000_000)
     held = np.repeat(np.arange(n_loans), 1 + (u < 0.15) + (u < 0.03))[:n_loans] # 85 % hold one loan, 12 % two, 3 % three

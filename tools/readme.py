@@ -1,0 +1,16 @@
+"""README.md from nbs/index.ipynb; pictures go to images/ beside it. Usage: readme.py [TARGET]"""
+import sys
+from pathlib import Path
+
+import nbformat
+from nbconvert import MarkdownExporter
+
+root = Path(__file__).resolve().parents[1]
+target = Path(sys.argv[1]) if len(sys.argv) > 1 else root / "README.md"
+notebook = nbformat.read(root / "nbs" / "index.ipynb", as_version=4)
+notebook.cells = [c for c in notebook.cells if not (c.cell_type == "code" and "#| hide" in c.source)]
+text, resources = MarkdownExporter().from_notebook_node(notebook, resources={"output_files_dir": "images"})
+for name, data in resources["outputs"].items():
+    (target.parent / name).parent.mkdir(exist_ok=True)
+    (target.parent / name).write_bytes(data)
+target.write_text("<!-- Made from nbs/index.ipynb by `make readme`: edit that. -->\n" + text.strip() + "\n", encoding="utf-8")
