@@ -10,9 +10,9 @@ help: ## This list
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@echo "Setting up .venv (a minute or two)"
 	@[ -x $(PY) ] || $(PYTHON) -m venv .venv
-	@.venv/bin/pip install --quiet --upgrade pip setuptools wheel
-	@.venv/bin/pip install --quiet -c constraints.txt -e '.[dev]'
-	@if [ -d .git ]; then .venv/bin/nbdev_install_hooks >/dev/null; fi
+	@.venv/bin/pip install -qq --upgrade pip setuptools wheel
+	@.venv/bin/pip install -qq -c constraints.txt -e '.[dev]'
+	@bash tools/git_hooks.sh || echo 'note: the git hooks could not be installed'
 	@touch $@
 
 install: .venv/.installed ## .venv with the package editable and everything development needs

@@ -105,7 +105,7 @@ def train(
     model.eval()
     return pd.DataFrame(rows, columns=["epoch", "train", "held_out", "seconds"]), reason
 
-# %% ../nbs/06_training.ipynb #55687035
+# %% ../nbs/06_training.ipynb #70f2d8c9
 class _Stepper:
     "Optimiser, schedule and weight average: one epoch at a time."
     def __init__(self, model, recipe, total):
@@ -119,10 +119,12 @@ class _Stepper:
     def epoch(self, panel, rng, start, recipe)->tuple: # (train nats a step, out of time?)
         total = steps = 0
         self.model.train()
-        for at in batches(panel.seqs.lengths, recipe.batch_size, rng):
+        plan = batches(panel.seqs.lengths, recipe.batch_size, rng)
+        usual = np.maximum(panel.seqs.lengths - 1, 0).sum() / len(plan) # steps of a batch, on average
+        for at in plan:
             nats, n = loss_sum(self.model, panel, at)
             self.optimiser.zero_grad(set_to_none=True)
-            (nats / n).backward()
+            (nats / usual).backward() # not / n: see above
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.)
             self.optimiser.step(); self.average.update_parameters(self.model)
             if self.schedule.last_epoch < self.schedule.total_steps - 1: self.schedule.step()

@@ -31,7 +31,12 @@ def test_notebook_is_clean_and_executed(path, exported):
     assert not [o for c in code for o in c["outputs"] if o["output_type"] == "error"]
     assert any(c["outputs"] for c in code), "run `make notebooks`"
 
-def imports(path): return re.findall(r"^\s*(?:from|import) cascade_engine\.(\w+)", path.read_text(), re.M)
+def imports(path):
+    "The modules of the package that this one imports, at its top or inside a function."
+    return re.findall(r"^\s*(?:from (?:cascade_engine)?\.|import cascade_engine\.)(\w+)", path.read_text(), re.M)
+
+def test_imports_are_seen():
+    assert {"status", "sampling", "model"} <= {name for path in MODULES for name in imports(path)}
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.name)
 def test_imports_go_downwards_only(path):
@@ -44,3 +49,11 @@ def test_torch_is_imported_by_the_network_alone():
 def test_readme_is_made_from_the_index(tmp_path):
     subprocess.run([sys.executable, ROOT / "tools" / "readme.py", tmp_path / "README.md"], check=True, capture_output=True)
     assert (tmp_path / "README.md").read_text() == (ROOT / "README.md").read_text(), "run `make readme`"
+
+def test_no_file_names_a_place_on_one_machine():
+    "A path under somebody's home or a temporary folder is an accident of whoever ran the notebook. Lines of picture data are skipped."
+    files = [p for folder in (".", ".ci", "cascade_engine", "nbs", "tests", "tools") for p in (ROOT / folder).glob("*")
+             if p.is_file() and p.suffix in (".py", ".ipynb", ".md", ".ini", ".txt", ".yml", ".sh", "")]
+    place = re.compile(r"(?<![\w.~])/(?:home|Users|root|tmp|work|var)/\w")
+    found = [f"{p.relative_to(ROOT)}: {line.strip()[:100]}" for p in files for line in p.read_text(encoding="utf-8").splitlines() if len(line) < 5000 and place.search(line)]
+    assert len(files) > 30 and not found, found

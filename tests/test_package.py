@@ -1,5 +1,5 @@
 """What is imported, what the wheel holds, and that the installed package works without torch."""
-import subprocess, sys, zipfile
+import subprocess, sys, tarfile, zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,4 +45,9 @@ def test_wheel_holds_everything_and_works_with_and_without_torch(tmp_path):
         done = run(TEN_LINES.format(blocked=blocked), tmp_path, site)
         assert done.returncode == 0, done.stderr
         rows, warned, match, torch = done.stdout.split()
-        assert int(rows) > 5000 and match == "True" and warned == str(blocked) and torch == str(not blocked)
+        assert int(rows) > 1200 * 3 and match == "True" and warned == str(blocked) and torch == str(not blocked)
+
+def test_sdist_can_be_built_from(tmp_path):
+    subprocess.run([sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, ROOT], check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive: names = {n.split("/", 1)[-1] for n in archive.getnames()}
+    assert {"setup.py", "settings.ini", "README.md", "LICENSE", "cascade_engine/data/macro.csv", "cascade_engine/cli.py"} <= names
