@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['batches', 'Panel', 'loss_sum', 'mean_nll', 'Recipe', 'train', 'fit_lstm']
 
-# %% ../nbs/06_training.ipynb #fbcd4d79
+# %% ../nbs/06_training.ipynb #ee1fe536
 import time, warnings
 from dataclasses import dataclass
 
@@ -14,7 +14,10 @@ import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
+with warnings.catch_warnings():  # without ipywidgets the bar is plain text, which needs no remark
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
 
 from .sequences import PAD, Sequences, split_by_borrower
 from .model import LSTMCascadeModel, time_index
