@@ -12,7 +12,7 @@ from torch import nn
 
 from .status import STATUS
 
-# %% ../nbs/04_model.ipynb #d58bcbba
+# %% ../nbs/04_model.ipynb #23759a29
 class LSTMCascadeModel(nn.Module):
     "Autoregressive LSTM for payment sequences. B loans, T months, F features, K time inputs, H hidden."
     def __init__(self,
@@ -20,26 +20,40 @@ class LSTMCascadeModel(nn.Module):
         borrower_feature_dim:int=10, # F
         hidden_dim:int=64, # H
         num_layers:int=2, # LSTM layers
-        dropout:float=0.2, # Between LSTM layers, and before the output where there is only one
+        dropout:float=0.2, # Between LSTM layers, and before the output where there is only one layer
         time_sizes:tuple=(), # Table size of each whole-number time input (K of them); none in the bare class
         time_dim:int=8, # Width of each time table
+        output_dropout:float=None, # Before the output; None: `dropout` with one layer, else 0
+        prior:bool=False, # Start from a transition matrix? See `start_from`
     ):
         super().__init__()
-        self.config = dict(num_status_classes=num_status_classes, borrower_feature_dim=borrower_feature_dim, hidden_dim=hidden_dim,
-                           num_layers=num_layers, dropout=dropout, time_sizes=list(time_sizes), time_dim=time_dim)
+        if output_dropout is None: output_dropout = dropout if num_layers == 1 else 0.
+        self.config = dict(num_status_classes=num_status_classes, borrower_feature_dim=borrower_feature_dim, hidden_dim=hidden_dim, num_layers=num_layers,
+                           dropout=dropout, time_sizes=list(time_sizes), time_dim=time_dim, output_dropout=output_dropout, prior=prior)
         self.status_embedding = nn.Embedding(num_status_classes, hidden_dim // 2)
         self.time_tables = nn.ModuleList(nn.Embedding(size, time_dim) for size in time_sizes)
         self.lstm = nn.LSTM(input_size=hidden_dim // 2 + borrower_feature_dim + time_dim * len(time_sizes), hidden_size=hidden_dim,
                             num_layers=num_layers, dropout=dropout if num_layers > 1 else 0., batch_first=True)
-        self.drop = nn.Dropout(dropout if num_layers == 1 else 0.)
+        self.drop = nn.Dropout(output_dropout)
         self.fc = nn.Linear(hidden_dim, num_status_classes)
+        self.prior = nn.Embedding(num_status_classes, num_status_classes) if prior else None
+
+    @torch.no_grad()
+    def start_from(self,
+        probs:np.ndarray, # (8, 8) transition matrix
+    )->"LSTMCascadeModel":
+        "Before training the model is this matrix."
+        self.prior.weight.copy_(torch.as_tensor(np.log(np.maximum(probs, 1e-6))))
+        for p in self.fc.parameters(): nn.init.zeros_(p)
+        return self
 
     def forward(self, status_sequence, borrower_features, time_inputs=None):
         embedded = self.status_embedding(status_sequence)                                          # (B, T, H/2)
         borrower = borrower_features.unsqueeze(1).expand(-1, embedded.size(1), -1)                 # (B, T, F)
         times = [table(time_inputs[..., k]) for k, table in enumerate(self.time_tables)]           # K × (B, T, D)
         lstm_out, _ = self.lstm(torch.cat([embedded, borrower, *times], dim=-1))                   # (B, T, H)
-        return self.fc(self.drop(lstm_out))                                                        # (B, T, 8)
+        logits = self.fc(self.drop(lstm_out))                                                      # (B, T, 8)
+        return logits if self.prior is None else logits + self.prior(status_sequence)
 
 # %% ../nbs/04_model.ipynb #4ac64c33
 MATURITY_LOW, MATURITY_HIGH = -6, 120 # months to maturity told apart singly; beyond, one entry at each end
@@ -68,7 +82,7 @@ def _product(x, w): # (n, a) @ (a, b) -> (n, b), bitwise independent of n
         out[i:i + BLOCK] = (rows @ w)[:len(x) - i]
     return out
 
-# %% ../nbs/04_model.ipynb #c3c24272
+# %% ../nbs/04_model.ipynb #3f7848a6
 class LSTMStepper:
     "The network one month at a time: see `sampling.walk`."
     @torch.no_grad()
@@ -87,6 +101,7 @@ class LSTMStepper:
         self.time_rows = [t.weight @ part for t, part in zip(model.time_tables, w0[e + f:].split(model.config["time_dim"]))] # K × (size, 4H)
         self.constant = _product(torch.as_tensor(features, device=device), w0[e:e + f].contiguous()) + self.bias[0] # (n, 4H)
         self.out = model.fc.weight.detach().T.contiguous()
+        self.out_table = model.fc.bias + (model.prior.weight if model.prior else torch.zeros(len(STATUS), 1, device=device)) # (8, 8)
         self.state = [[torch.zeros(len(features), lstm.hidden_size, device=device) for _ in "hc"] for _ in w]
 
     def _gates(self, codes, month): # (n, 4H) input of the first layer
@@ -111,7 +126,8 @@ class LSTMStepper:
     @torch.no_grad()
     def probabilities(self, codes, month): # (n,), (n,) -> (n, 8)
         self.state = self.advance(codes, month)
-        return torch.softmax(_product(self.state[-1][0], self.out) + self.model.fc.bias, 1).double().cpu().numpy()
+        last = self.out_table[torch.as_tensor(codes, dtype=torch.long, device=self.out.device)]
+        return torch.softmax(_product(self.state[-1][0], self.out) + last, 1).double().cpu().numpy()
 
     def keep(self, mask):
         rows = torch.as_tensor(np.flatnonzero(mask), device=self.constant.device)
