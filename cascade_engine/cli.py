@@ -67,7 +67,7 @@ def simulate(
             raise
         wrote(start, **{str(t): f"{n:,} rows" for t, n in zip(targets, sizes)})
 
-# %% ../nbs/13_cli.ipynb #edf24f56
+# %% ../nbs/13_cli.ipynb #f35c4d5d
 @app.command()
 def fit(
     sequences:Annotated[Path, typer.Argument(help="Histories: loan_id, month, payment_status (.csv or .parquet).")],
@@ -75,12 +75,12 @@ def fit(
     out:Annotated[Path, typer.Option(help="Model folder to make.")],
     numeric:Annotated[Optional[list[str]], typer.Option(help="An additional numeric column; repeat for more.")] = None,
     categorical:Annotated[Optional[list[str]], typer.Option(help="An additional categorical column; repeat for more.")] = None,
-    hidden_dim:Annotated[int, typer.Option(help="Width of the LSTM.")] = 64,
+    hidden_dim:Annotated[int, typer.Option(help="Width of the LSTM.")] = 128,
     num_layers:Annotated[int, typer.Option(help="Layers of the LSTM.")] = 2,
     epochs:Annotated[Optional[int], typer.Option(help="At most; by data size when left out.")] = None,
     batch_size:Annotated[Optional[int], typer.Option(help="Loans a batch.")] = None,
     learning_rate:Annotated[Optional[float], typer.Option(help="Peak of the one-cycle schedule.")] = None,
-    dropout:Annotated[float, typer.Option(help="0 up to 1.")] = 0.2,
+    dropout:Annotated[float, typer.Option(help="0 up to 1.")] = 0.4,
     seed:Annotated[int, typer.Option(help="Fixes the training.")] = 0,
     max_minutes:Annotated[Optional[float], typer.Option(help="Stop after this long, keep the best so far.")] = None,
     matrix:Annotated[bool, typer.Option("--matrix", help="Estimate the transition matrix, no LSTM.")] = False,

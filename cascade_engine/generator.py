@@ -20,19 +20,19 @@ from .matrix import TransitionMatrix, count_transitions
 from .sampling import MatrixStepper, join, loan_keys, walk
 from .amortization import records as ledger_records
 
-# %% ../nbs/09_generator.ipynb #07dfa4cb
+# %% ../nbs/09_generator.ipynb #09786293
 class FallbackWarning(UserWarning):
     "The transition matrix stands in for the LSTM; the message says why."
 
 class LSTMCascadeGenerator:
     "Learns payment histories with an LSTM, generates new ones, and turns them into money."
     def __init__(self,
-        hidden_dim:int=64, # Width of the LSTM
+        hidden_dim:int=128, # Width of the LSTM
         num_layers:int=2, # LSTM layers
-        learning_rate:float=None, # Peak of the one-cycle schedule; None: 0.005
-        epochs:int=None, # At most; None: 20, 50 or 100 by data size
+        learning_rate:float=None, # Peak of the one-cycle schedule; None: 0.004
+        epochs:int=None, # At most, and the length of the schedule; None: 20
         batch_size:int=None, # Loans; None: 128
-        dropout:float=0.2, # 0..1
+        dropout:float=0.4, # 0..1, between the layers and before the output; 0.6 of it on the inputs
         seed:int=0, # Fixes training and, with a loan's id, its history
         numeric=(), # Additional numeric borrower columns
         categorical=(), # Additional categorical borrower columns
@@ -118,7 +118,7 @@ def _why_matrix(self:LSTMCascadeGenerator, n:int)->str: # Empty: the LSTM it is
     if n < 1000 and not self.use_lstm: return f"{n:,} sequences, and the LSTM wants 1,000 (use_lstm=True insists)"
     return ""
 
-# %% ../nbs/09_generator.ipynb #1afad628
+# %% ../nbs/09_generator.ipynb #a5cf0ddf
 def _term(borrowers)->np.ndarray: # (N,) months, NaN where unknown: an unknown maturity is not filled with a median
     if "term_months" not in borrowers: return np.full(len(borrowers), np.nan)
     return pd.to_numeric(borrowers["term_months"]).to_numpy(dtype=float, na_value=np.nan)
@@ -128,12 +128,12 @@ def _train(self:LSTMCascadeGenerator, seqs, features, term, max_minutes, progres
     from cascade_engine.training import Panel, Recipe, fit_lstm # torch, only now
     from cascade_engine.model import time_sizes
     import torch
-    n = len(seqs)
-    recipe = Recipe(epochs=self.epochs or (20 if n < 10_000 else 50 if n <= 100_000 else 100), batch_size=self.batch_size or 128,
-                    learning_rate=self.learning_rate or .005, seed=self.seed, max_minutes=max_minutes, progress=progress)
+    recipe = Recipe(epochs=self.epochs or 20, batch_size=self.batch_size or 128,
+                    learning_rate=self.learning_rate or .004, seed=self.seed, max_minutes=max_minutes, progress=progress)
     max_month = seqs.num_months if self.time_inputs else 0
     panel = Panel(seqs, features, term, max_month, "cuda" if torch.cuda.is_available() else "cpu")
-    return fit_lstm(panel, recipe, hidden_dim=self.hidden_dim, num_layers=self.num_layers, dropout=self.dropout,
+    matrix = TransitionMatrix.fit(seqs).probs
+    return fit_lstm(panel, recipe, matrix, hidden_dim=self.hidden_dim, num_layers=self.num_layers, dropout=self.dropout, output_dropout=self.dropout, input_dropout=.6 * self.dropout,
                     time_sizes=time_sizes(max_month) if max_month else ())
 
 # %% ../nbs/09_generator.ipynb #80875a10

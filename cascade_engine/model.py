@@ -12,7 +12,7 @@ from torch import nn
 
 from .status import STATUS
 
-# %% ../nbs/04_model.ipynb #23759a29
+# %% ../nbs/04_model.ipynb #c2cdea8c
 class LSTMCascadeModel(nn.Module):
     "Autoregressive LSTM for payment sequences. B loans, T months, F features, K time inputs, H hidden."
     def __init__(self,
@@ -24,17 +24,19 @@ class LSTMCascadeModel(nn.Module):
         time_sizes:tuple=(), # Table size of each whole-number time input (K of them); none in the bare class
         time_dim:int=8, # Width of each time table
         output_dropout:float=None, # Before the output; None: `dropout` with one layer, else 0
+        input_dropout:float=0., # On everything the LSTM reads
         prior:bool=False, # Start from a transition matrix? See `start_from`
     ):
         super().__init__()
         if output_dropout is None: output_dropout = dropout if num_layers == 1 else 0.
         self.config = dict(num_status_classes=num_status_classes, borrower_feature_dim=borrower_feature_dim, hidden_dim=hidden_dim, num_layers=num_layers,
-                           dropout=dropout, time_sizes=list(time_sizes), time_dim=time_dim, output_dropout=output_dropout, prior=prior)
+                           dropout=dropout, time_sizes=list(time_sizes), time_dim=time_dim, output_dropout=output_dropout,
+                           input_dropout=input_dropout, prior=prior)
         self.status_embedding = nn.Embedding(num_status_classes, hidden_dim // 2)
         self.time_tables = nn.ModuleList(nn.Embedding(size, time_dim) for size in time_sizes)
         self.lstm = nn.LSTM(input_size=hidden_dim // 2 + borrower_feature_dim + time_dim * len(time_sizes), hidden_size=hidden_dim,
                             num_layers=num_layers, dropout=dropout if num_layers > 1 else 0., batch_first=True)
-        self.drop = nn.Dropout(output_dropout)
+        self.drop_in, self.drop = nn.Dropout(input_dropout), nn.Dropout(output_dropout)
         self.fc = nn.Linear(hidden_dim, num_status_classes)
         self.prior = nn.Embedding(num_status_classes, num_status_classes) if prior else None
 
@@ -51,7 +53,7 @@ class LSTMCascadeModel(nn.Module):
         embedded = self.status_embedding(status_sequence)                                          # (B, T, H/2)
         borrower = borrower_features.unsqueeze(1).expand(-1, embedded.size(1), -1)                 # (B, T, F)
         times = [table(time_inputs[..., k]) for k, table in enumerate(self.time_tables)]           # K × (B, T, D)
-        lstm_out, _ = self.lstm(torch.cat([embedded, borrower, *times], dim=-1))                   # (B, T, H)
+        lstm_out, _ = self.lstm(self.drop_in(torch.cat([embedded, borrower, *times], dim=-1)))     # (B, T, H)
         logits = self.fc(self.drop(lstm_out))                                                      # (B, T, 8)
         return logits if self.prior is None else logits + self.prior(status_sequence)
 

@@ -68,15 +68,15 @@ def mean_nll(model, panel:Panel, size:int=1024)->float: # nats a step
     total = [loss_sum(model, panel, at) for at in batches(panel.seqs.lengths, size)]
     return float(sum(t[0] for t in total)) / max(sum(t[1] for t in total), 1)
 
-# %% ../nbs/06_training.ipynb #e719be09
+# %% ../nbs/06_training.ipynb #ed05a476
 @dataclass
 class Recipe:
     "How to train."
     epochs:int=50
     batch_size:int=128 # Loans
-    learning_rate:float=0.005 # Peak of the one-cycle schedule
+    learning_rate:float=0.004 # Peak of the one-cycle schedule
     seed:int=0
-    patience:int=12 # Epochs without a better held-out loss
+    patience:int=8 # Epochs without a better held-out loss
     max_minutes:float=None # Wall time
     progress:bool=True # Show a bar?
 
@@ -108,12 +108,12 @@ def train(
     model.eval()
     return pd.DataFrame(rows, columns=["epoch", "train", "held_out", "seconds"]), reason
 
-# %% ../nbs/06_training.ipynb #70f2d8c9
+# %% ../nbs/06_training.ipynb #3d7ffa09
 class _Stepper:
     "Optimiser, schedule and weight average: one epoch at a time."
     def __init__(self, model, recipe, total):
         self.model = model
-        self.optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=.01)
+        self.optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=.1)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, recipe.learning_rate, total_steps=total, pct_start=.2)
         # the average spans about half an epoch, and at most 200 batches
         decay = 1 - 1 / min(200, max(2, total / recipe.epochs / 2))
