@@ -90,7 +90,7 @@ def pair(
     aligned["borrower_id"] = seqs.borrower_id
     return seqs, aligned.rename_axis("loan_id").reset_index()
 
-# %% ../nbs/09_generator.ipynb #f4bc147b
+# %% ../nbs/09_generator.ipynb #a8c50196
 @patch
 def fit(self:LSTMCascadeGenerator,
     payment_sequences, # Histories: lists, tidy table or `Sequences`
@@ -114,7 +114,9 @@ def fit(self:LSTMCascadeGenerator,
     if reason := self._why_matrix(len(seqs)):
         warnings.warn(f"Using the transition matrix: {reason}{'. It does not know the calendar' if calendar else ''}", FallbackWarning)
         calendar = None
-    else: model, table, stopped = self._train(seqs, encoder.transform(borrowers), _term(borrowers), max_minutes, progress, calendar and calendar_rows(calendar, origin, as_scenario(macro, "macro") if calendar.inputs else None, seqs.lengths))
+    else:
+        rows = calendar and calendar_rows(calendar, origin, macro, seqs.lengths)
+        model, table, stopped = self._train(seqs, encoder.transform(borrowers), _term(borrowers), max_minutes, progress, rows)
     self.calendar_, self.matrix_, self.encoder_, self.model_, self.training_table_, self.stopped_ = calendar, TransitionMatrix.from_counts(counts), encoder, model, table, stopped
     self.counts_, self.n_sequences_, self.fitted_, self._calls = counts, len(seqs), True, 0
     return self

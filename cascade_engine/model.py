@@ -63,7 +63,7 @@ def time_index(
     left = np.clip(term - month, MATURITY_LOW, MATURITY_HIGH) - MATURITY_LOW + 1
     return np.stack(np.broadcast_arrays(np.minimum(month, max_month), np.nan_to_num(left, nan=0)), -1).astype(np.int64)
 
-# %% ../nbs/04_model.ipynb #770ea364
+# %% ../nbs/04_model.ipynb #b52e6948
 SEASONS = 12 # rows of the month-of-the-year table
 
 @dataclass
@@ -75,8 +75,11 @@ class Calendar:
 
     def take(self, at)->"Calendar": return Calendar(self.offset[at], self.season, self.macro)
     def at(self, month)->tuple: # month broadcastable to (n, ...) -> season and macro there
-        row = self.offset.reshape(-1, *[1]*(np.ndim(month) - 1)) + month
+        row = self.row(month)
         return self.season[row], self.macro[row]
+
+    def row(self, month)->np.ndarray: # what lies beyond the tables is padding after a loan's end: any row will do
+        return np.minimum(self.offset.reshape(-1, *[1]*(np.ndim(month) - 1)) + month, len(self.season) - 1)
 
 # %% ../nbs/04_model.ipynb #0afb618d
 BLOCK = 256 # rows of every matrix product
@@ -89,7 +92,7 @@ def _product(x, w): # (n, a) @ (a, b) -> (n, b), bitwise independent of n
         out[i:i + BLOCK] = (rows @ w)[:len(x) - i]
     return out
 
-# %% ../nbs/04_model.ipynb #56570ebd
+# %% ../nbs/04_model.ipynb #4820f3ff
 class LSTMStepper:
     "The network one month at a time: see `sampling.walk`."
     @torch.no_grad()
@@ -120,7 +123,7 @@ class LSTMStepper:
         if self.time_rows:
             index = torch.as_tensor(time_index(month, self.term, len(self.time_rows[0]) - 1), device=device)
             for k, rows in enumerate(self.time_rows): gates = gates + rows[index[:, k]]
-        if self.calendar is not None: gates = gates + self.calendar_rows[torch.as_tensor(self.calendar.offset + month, device=device)]
+        if self.calendar is not None: gates = gates + self.calendar_rows[torch.as_tensor(self.calendar.row(month), device=device)]
         return gates
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ __all__ = ['ELASTICITY', 'BUCKETS', 'KINDS', 'month_number', 'month_start', 'mac
            'Overlay', 'baseline', 'severely_adverse', 'half_severe', 'shock', 'ramp', 'from_table', 'tilt',
            'OverlayStepper', 'MacroInput', 'ExtrapolationWarning', 'CalendarInputs', 'as_scenario']
 
-# %% ../nbs/08_scenarios.ipynb #f1e02649
+# %% ../nbs/08_scenarios.ipynb #8f8df230
 import math, warnings
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,8 +15,9 @@ from importlib.resources import files
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
-from .status import STATUS, InputError, some
+from .status import STATUS, InputError
 
 # %% ../nbs/08_scenarios.ipynb #8de6a830
 @cache
@@ -117,13 +118,14 @@ class Scenario:
         if last > end: raise InputError(f"Scenario {self.name!r} ends in {month_text(end)}, and {month_text(last)} is needed: its paths are shorter than the horizon")
         return self.paths[column].to_numpy()[first - begin:last - begin + 1]
 
-# %% ../nbs/08_scenarios.ipynb #fa9e720f
+# %% ../nbs/08_scenarios.ipynb #995043ce
 ELASTICITY = {"unemployment_rate": (.055, -.035, -.03)} # log-odds a point: worsening, cure, prepayment; a choice, see above
 BUCKETS = np.arange(len(STATUS)) <= STATUS.DEFAULT # (8,) the statuses that are better or worse than each other
 KINDS = np.stack([ # (3, 8, 8) bool by from, to: worsening, cure, prepayment
     (BUCKETS[:, None] & BUCKETS & (np.arange(8) > np.arange(8)[:, None])), (BUCKETS[:, None] & BUCKETS & (np.arange(8) < np.arange(8)[:, None])),
     np.broadcast_to(np.arange(8) == STATUS.PREPAID, (8, 8))]) & ~STATUS.terminal[:, None]
 
+# %% ../nbs/08_scenarios.ipynb #e00e0fc8
 @dataclass(frozen=True, eq=False, repr=False)
 class Overlay:
     "What a unit of each macro column above its reference path adds to the log-odds of worsening, cure and prepayment."
@@ -239,7 +241,7 @@ class MacroInput:
 class ExtrapolationWarning(UserWarning):
     "A macro input leaves what training saw; the message says by how much."
 
-# %% ../nbs/08_scenarios.ipynb #d5cc4741
+# %% ../nbs/08_scenarios.ipynb #16940489
 @dataclass(frozen=True)
 class CalendarInputs:
     "What a model was told about each calendar month: the month of the year, and standardised macro inputs."
@@ -251,35 +253,51 @@ class CalendarInputs:
     @property
     def columns(self): return {i.column for i in self.inputs}
 
-    @classmethod
-    def fit(cls, macro, columns, first:int, last:int)->"CalendarInputs": # `macro`: Scenario, table or None; `columns`: names or MacroInputs, None for all levels
-        "Standardise over the months of training."
-        if macro is None:
-            if columns is not None: raise InputError("macro_columns without macro: give the table they are columns of")
-            return cls((), first=int(first), last=int(last))
-        macro = as_scenario(macro, "macro")
-        inputs = tuple(c if isinstance(c, MacroInput) else MacroInput(c) for c in (macro.paths if columns is None else [columns] if isinstance(columns, (str, MacroInput)) else columns))
-        x = np.array([i.values(macro, first, last) for i in inputs]).reshape(len(inputs), -1)
-        if len(flat := np.flatnonzero(np.ptp(x, axis=1) == 0)): raise InputError(f"{inputs[flat[0]]} never moves between {month_text(first)} and {month_text(last)}: nothing can be learned from it")
-        return cls(inputs, *(tuple(float(v) for v in f(x, axis=1)) for f in (np.mean, np.std, np.min, np.max)), int(first), int(last))
-
-    def rows(self, scenario, first:int, last:int)->np.ndarray: # (R, M) float32, standardised
-        "The inputs of each month; warns where they leave the range of training."
-        if not self.inputs: return np.zeros((last - first + 1, 0), np.float32)
-        x = np.array([i.values(scenario, first, last) for i in self.inputs]).T # (R, M)
-        for i, v, mean, scale, low, high in zip(self.inputs, x.T, self.mean, self.scale, self.low, self.high):
-            beyond = np.maximum(v - high, low - v)
-            if (far := beyond.max()) > 1e-9:
-                warnings.warn(f"Scenario {scenario.name!r}: {i} is {v[beyond.argmax()]:g} in {month_text(first + beyond.argmax())}, {far:.3g} beyond the {low:g} to {high:g} of training "
-                              f"({far/scale:.1f} standard deviations; {int((beyond > 1e-9).sum())} of {len(v)} months are beyond). The model extrapolates.", ExtrapolationWarning)
-        return ((x - self.mean)/self.scale).astype(np.float32)
-
     def to_dict(self)->dict: return dict(inputs=[[i.column, i.change, i.lag] for i in self.inputs], **{k: list(getattr(self, k)) for k in ("mean", "scale", "low", "high")}, first=self.first, last=self.last)
     @classmethod
     def from_dict(cls, d)->"CalendarInputs": return cls(tuple(MacroInput(*i) for i in d["inputs"]), *(tuple(d[k]) for k in ("mean", "scale", "low", "high")), d["first"], d["last"])
 
+# %% ../nbs/08_scenarios.ipynb #8b24a731
 def as_scenario(x, name:str="table")->Scenario: # A `Scenario` as it is; a table of paths as one
     "A scenario or a table as a `Scenario`."
     if isinstance(x, Scenario): return x
     if isinstance(x, pd.DataFrame): return Scenario(name, x)
     raise InputError(f"{name} is {type(x).__name__}. Allowed: a `Scenario`, or a table with a row a month.")
+
+@patch(cls_method=True)
+def fit(cls:CalendarInputs,
+    macro, # `Scenario` or table; None: the month of the year alone
+    columns, # Names or `MacroInput`s; None: the level of every column
+    first:int, last:int, # Months of training
+)->CalendarInputs:
+    "Standardise over the months of training."
+    if macro is None:
+        if columns is not None: raise InputError("macro_columns without macro: give the table they are columns of")
+        return cls((), first=int(first), last=int(last))
+    macro = as_scenario(macro, "macro")
+    columns = macro.paths if columns is None else [columns] if isinstance(columns, (str, MacroInput)) else columns
+    inputs = tuple(c if isinstance(c, MacroInput) else MacroInput(c) for c in columns)
+    if not inputs: raise InputError("macro_columns is empty: leave macro out, or name a column")
+    x = np.array([i.values(macro, first, last) for i in inputs]) # (M, R)
+    if len(flat := np.flatnonzero(np.ptp(x, axis=1) == 0)): raise InputError(f"{inputs[flat[0]]} never moves between {month_text(first)} and {month_text(last)}: nothing can be learned from it")
+    return cls(inputs, *(tuple(float(v) for v in f(x, axis=1)) for f in (np.mean, np.std, np.min, np.max)), int(first), int(last))
+
+# %% ../nbs/08_scenarios.ipynb #c2284248
+@patch
+def rows(self:CalendarInputs,
+    scenario, # `Scenario` or table; not used where there is no macro input
+    first:int, last:int, # Month numbers
+)->np.ndarray: # (R, M) float32, standardised
+    "The inputs of each month; warns where they leave the range of training."
+    if not self.inputs: return np.zeros((last - first + 1, 0), np.float32)
+    scenario = as_scenario(scenario, "macro")
+    x = np.array([i.values(scenario, first, last) for i in self.inputs]).T # (R, M)
+    for k, i in enumerate(self.inputs): self._say_how_far(scenario.name, i, x[:, k], first, self.low[k], self.high[k], self.scale[k])
+    return ((x - self.mean)/self.scale).astype(np.float32)
+
+@patch
+def _say_how_far(self:CalendarInputs, name, what, x, first, low, high, scale):
+    beyond = np.maximum(x - high, low - x)
+    if (far := beyond.max()) <= 1e-9: return
+    warnings.warn(f"Scenario {name!r}: {what} is {x[beyond.argmax()]:g} in {month_text(first + beyond.argmax())}, {far:.3g} beyond the {low:g} to {high:g} of training "
+                  f"({far/scale:.1f} standard deviations; {int((beyond > 1e-9).sum())} of {len(x)} months are beyond). The model extrapolates.", ExtrapolationWarning)
