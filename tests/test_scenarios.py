@@ -89,7 +89,6 @@ def test_more_shock_never_means_fewer_defaults(size, factor):
 @pytest.mark.parametrize("spoil, match", [(lambda t: t.drop(t.index[4]), "missing, the first is 2026-05"), (lambda t: t.assign(unemployment_rate=np.nan), "is nan in 2026-01"),
     (lambda t: t[:6], "ends in 2026-06, and 2026-12 is needed"), (lambda t: t.rename(columns={"unemployment_rate": "u"}), "no column 'unemployment_rate'")])
 def test_bad_paths_are_refused_before_any_work(spoil, match, bank, model, monkeypatch):
-    if model.model_ is not None and model.calendar_ is None: pytest.skip("same code as the matrix")
     monkeypatch.setattr("cascade_engine.generator.walk", lambda *a, **k: pytest.fail("something was drawn"))
     table = macro_path("baseline")[["unemployment_rate", "house_price_index"]][:24]
     with pytest.raises(InputError, match=match): model.generate(bank.borrowers[:5], num_months=12, start_date="2026-01-31", scenario=from_table(spoil(table), "mine", Overlay()))
