@@ -147,7 +147,7 @@ def _train(self:LSTMCascadeGenerator, seqs, features, term, max_minutes, progres
     return fit_lstm(panel, recipe, hidden_dim=self.hidden_dim, num_layers=self.num_layers, dropout=self.dropout,
                     time_sizes=(time_sizes(max_month) if max_month else ()) + ((SEASONS,) if calendar else ()), **extra)
 
-# %% ../nbs/09_generator.ipynb #f161d4f3
+# %% ../nbs/09_generator.ipynb #2e0a6bb7
 def _origins(dates, table:pd.DataFrame, ids, after=0)->np.ndarray: # (n,) month numbers of month 0 on book
     "Where each loan stands in the calendar; `after`: months observed before the first date."
     if isinstance(dates, str) and dates in table: dates = table[dates].to_numpy()
@@ -171,8 +171,11 @@ def _fit_calendar(self:LSTMCascadeGenerator, seqs, borrowers, start_dates, macro
         return None, None
     if not self.time_inputs: raise InputError("start_dates need time_inputs=True")
     origin = _origins(start_dates, borrowers, seqs.loan_id)
-    on = seqs.lengths > 1
-    return origin, CalendarInputs.fit(macro, macro_columns, (origin[on] + 2).min(), (origin + seqs.lengths)[on].max()) if on.any() else None
+    first, end = origin + 2, np.maximum(origin + seqs.lengths, origin + 1) + 1 # a history is in training from its second month on
+    open_ = np.zeros(end.max() - first.min() + 1, int)
+    np.add.at(open_, first - first.min(), 1); np.add.at(open_, end - first.min(), -1)
+    seen = np.flatnonzero(open_.cumsum()) + first.min()
+    return origin, CalendarInputs.fit(macro, macro_columns, seen) if len(seen) else None
 
 # %% ../nbs/09_generator.ipynb #9e8ae5a8
 @patch

@@ -257,7 +257,7 @@ class CalendarInputs:
     @classmethod
     def from_dict(cls, d)->"CalendarInputs": return cls(tuple(MacroInput(*i) for i in d["inputs"]), *(tuple(d[k]) for k in ("mean", "scale", "low", "high")), d["first"], d["last"])
 
-# %% ../nbs/08_scenarios.ipynb #8b24a731
+# %% ../nbs/08_scenarios.ipynb #faa3fa5b
 def as_scenario(x, name:str="table")->Scenario: # A `Scenario` as it is; a table of paths as one
     "A scenario or a table as a `Scenario`."
     if isinstance(x, Scenario): return x
@@ -268,19 +268,21 @@ def as_scenario(x, name:str="table")->Scenario: # A `Scenario` as it is; a table
 def fit(cls:CalendarInputs,
     macro, # `Scenario` or table; None: the month of the year alone
     columns, # Names or `MacroInput`s; None: the level of every column
-    first:int, last:int, # Months of training
+    months:np.ndarray, # Month numbers that steps of training lead into
 )->CalendarInputs:
     "Standardise over the months of training."
+    months = np.unique(months)
+    first, last = int(months[0]), int(months[-1])
     if macro is None:
         if columns is not None: raise InputError("macro_columns without macro: give the table they are columns of")
-        return cls((), first=int(first), last=int(last))
+        return cls((), first=first, last=last)
     macro = as_scenario(macro, "macro")
     columns = macro.paths if columns is None else [columns] if isinstance(columns, (str, MacroInput)) else columns
     inputs = tuple(c if isinstance(c, MacroInput) else MacroInput(c) for c in columns)
     if not inputs: raise InputError("macro_columns is empty: leave macro out, or name a column")
-    x = np.array([i.values(macro, first, last) for i in inputs]) # (M, R)
+    x = np.array([i.values(macro, first, last)[months - first] for i in inputs]) # (M, R)
     if len(flat := np.flatnonzero(np.ptp(x, axis=1) == 0)): raise InputError(f"{inputs[flat[0]]} never moves between {month_text(first)} and {month_text(last)}: nothing can be learned from it")
-    return cls(inputs, *(tuple(float(v) for v in f(x, axis=1)) for f in (np.mean, np.std, np.min, np.max)), int(first), int(last))
+    return cls(inputs, *(tuple(float(v) for v in f(x, axis=1)) for f in (np.mean, np.std, np.min, np.max)), first, last)
 
 # %% ../nbs/08_scenarios.ipynb #c2284248
 @patch
