@@ -98,20 +98,21 @@ def learned(model, bank):
     return found, pooled["missed payment"]
 
 def best_possible(bank):
-    "One Newton step from the truth with all else known: an efficient estimate from these histories, and its standard error (the Cramér-Rao bound)."
+    "One Newton step from the truth, everything known but the effect and the level it is measured from: an efficient estimate from these histories, and its standard error (the Cramér-Rao bound)."
     seqs, borrowers = bank.sequences, started(bank.borrowers)
     now, season, path, counts = steps_of(seqs, borrowers)
     p, new = bank.true_probabilities(), seqs.codes[:, 1:]
     out = {}
     for step, effect in WANTED:
-        pairs = POOLED.get(step) or [STEPS[step]]
-        score = info = 0.
+        pairs, gradient, fisher = POOLED.get(step) or [STEPS[step]], np.zeros(2), np.zeros((2, 2))
         for i in {a for a, _ in pairs}:
             at, to = counts & (now == i), [b for a, b in pairs if a == i]
-            x = path[at] - path[counts].mean() if effect == "a point of unemployment" else np.isin(season[at], GROUPS[effect]).astype(float)
-            share = p[at][:, to].sum(1)
-            score += (x*(np.isin(new[at], to) - share)).sum(); info += (x**2*share*(1 - share)).sum()
-        out[step, effect] = truth_of(step, effect) + score/info, info**-.5
+            if effect in GROUPS: at &= np.isin(season, GROUPS[effect] + REST) # against May to October, as `learned` is
+            x = path[at] if effect not in GROUPS else np.isin(season[at], GROUPS[effect]).astype(float)
+            x, share = np.stack([x, np.ones_like(x)]), p[at][:, to].sum(1) # (2, steps): the effect, the level
+            gradient += x @ (np.isin(new[at], to) - share); fisher += (x*share*(1 - share)) @ x.T
+        inverse = np.linalg.inv(fisher)
+        out[step, effect] = truth_of(step, effect) + (inverse @ gradient)[0], inverse[0, 0]**.5
     return out
 
 def effects():
@@ -251,10 +252,10 @@ def page(r):
     def table(head, rows): lines.extend(["| " + " | ".join(head) + " |", "|" + "---|"*len(head), *("| " + " | ".join(row) + " |" for row in rows), ""])
     if e := r.get("effects"):
         lines.extend([f"## Effects: {e['loans']:,} histories of {e['months']} months, {e['banks']} banks", "",
-            "Log-odds against staying. *Learned*: what the network says when the same histories are told another month, or another economy. *Noise*: the standard error, from one bank, of the best estimate there can be when all else is known (Cramér-Rao); "
+            "Log-odds against staying. *Learned*: what the network says when the same histories are told another month, or another economy. *Noise*: the standard error, from one bank, of the best estimate there can be when all but the effect and its level is known (Cramér-Rao), and *that estimate*, mean of the banks, beside; "
             "no method can be trusted to come closer than about twice it.", ""])
-        table(["step", "effect", "true", "learned (mean of banks)", "learned / true", "each bank", "noise of one bank, share of the effect"],
-            [[x["step"], x["effect"], f"{x['true']:+.3f}", f"{x['learned']:+.3f}" + (f" ± {2*x['spread']/len(x['each'])**.5:.3f}" if x["spread"] else ""), f"{x['ratio']:.2f}", ", ".join(f"{v:+.3f}" for v in x["each"]), f"{x['noise_share']:.0%}"] for x in e["rows"]])
+        table(["step", "effect", "true", "learned (mean of banks)", "learned / true", "each bank", "best estimate", "noise of one bank, share of the effect"],
+            [[x["step"], x["effect"], f"{x['true']:+.3f}", f"{x['learned']:+.3f}" + (f" ± {2*x['spread']/len(x['each'])**.5:.3f}" if x["spread"] else ""), f"{x['ratio']:.2f}", ", ".join(f"{v:+.3f}" for v in x["each"]), f"{np.mean(x['best']):+.3f}", f"{x['noise_share']:.0%}"] for x in e["rows"]])
         above = [v["above_truth"] for v in e["runs"].values()]
         lines.extend([f"± is twice the standard error over banks. Held-out loss above the truth: {np.mean(above):.4f} nats a step; training took {', '.join(str(v['minutes']) for v in e['runs'].values())} minutes on one thread.", ""])
     if s := r.get("seasons"):
