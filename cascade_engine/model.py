@@ -30,7 +30,7 @@ class CalendarEffect(nn.Module):
         for k in range(macro.shape[-1]): out = out + slope[..., k, :]*macro[..., k, None] # no sum over M, whose last bit may depend on the batch
         return out
 
-# %% ../nbs/04_model.ipynb #2fd3dc43
+# %% ../nbs/04_model.ipynb #0843e869
 class LSTMCascadeModel(nn.Module):
     "Autoregressive LSTM for payment sequences. B loans, T months, F features, K time inputs, H hidden."
     def __init__(self,
@@ -38,21 +38,34 @@ class LSTMCascadeModel(nn.Module):
         borrower_feature_dim:int=10, # F
         hidden_dim:int=64, # H
         num_layers:int=2, # LSTM layers
-        dropout:float=0.2, # Between LSTM layers, and before the output where there is only one
+        dropout:float=0.2, # Between LSTM layers, and before the output where there is only one layer
         time_sizes:tuple=(), # Table size of each whole-number time input (K of them); none in the bare class
         time_dim:int=8, # Width of each time table
+        output_dropout:float=None, # Before the output; None: `dropout` with one layer, else 0
+        prior:bool=False, # Start from a transition matrix? See `start_from`
         macro_dim:int=None, # With the calendar: numbers by calendar month (M), and the last time table is the month of the year; None: without
     ):
         super().__init__()
-        self.config = dict(num_status_classes=num_status_classes, borrower_feature_dim=borrower_feature_dim, hidden_dim=hidden_dim,
-                           num_layers=num_layers, dropout=dropout, time_sizes=list(time_sizes), time_dim=time_dim, macro_dim=macro_dim)
+        if output_dropout is None: output_dropout = dropout if num_layers == 1 else 0.
+        self.config = dict(num_status_classes=num_status_classes, borrower_feature_dim=borrower_feature_dim, hidden_dim=hidden_dim, num_layers=num_layers,
+                           dropout=dropout, time_sizes=list(time_sizes), time_dim=time_dim, output_dropout=output_dropout, prior=prior, macro_dim=macro_dim)
         self.status_embedding = nn.Embedding(num_status_classes, hidden_dim // 2)
         self.time_tables = nn.ModuleList(nn.Embedding(size, time_dim) for size in time_sizes)
         self.lstm = nn.LSTM(input_size=hidden_dim // 2 + borrower_feature_dim + time_dim * len(time_sizes) + (macro_dim or 0), hidden_size=hidden_dim,
                             num_layers=num_layers, dropout=dropout if num_layers > 1 else 0., batch_first=True)
-        self.drop = nn.Dropout(dropout if num_layers == 1 else 0.)
+        self.drop = nn.Dropout(output_dropout)
         self.fc = nn.Linear(hidden_dim, num_status_classes)
+        self.prior = nn.Embedding(num_status_classes, num_status_classes) if prior else None
         self.calendar_effect = None if macro_dim is None else CalendarEffect(num_status_classes, macro_dim)
+
+    @torch.no_grad()
+    def start_from(self,
+        probs:np.ndarray, # (8, 8) transition matrix
+    )->"LSTMCascadeModel":
+        "Before training the model is this matrix."
+        self.prior.weight.copy_(torch.as_tensor(np.log(np.maximum(probs, 1e-6))))
+        for p in self.fc.parameters(): nn.init.zeros_(p)
+        return self
 
     def forward(self, status_sequence, borrower_features, time_inputs=None):
         embedded = self.status_embedding(status_sequence)                                          # (B, T, H/2)
@@ -62,6 +75,7 @@ class LSTMCascadeModel(nn.Module):
         if macro is not None: times.append(macro)                                                  # (B, T, M)
         lstm_out, _ = self.lstm(torch.cat([embedded, borrower, *times], dim=-1))                   # (B, T, H)
         logits = self.fc(self.drop(lstm_out))                                                      # (B, T, 8)
+        if self.prior is not None: logits = logits + self.prior(status_sequence)
         return logits if macro is None else logits + self.calendar_effect(status_sequence, index[..., -1], macro)
 
 # %% ../nbs/04_model.ipynb #4ac64c33
@@ -107,7 +121,7 @@ def _product(x, w): # (n, a) @ (a, b) -> (n, b), bitwise independent of n
         out[i:i + BLOCK] = (rows @ w)[:len(x) - i]
     return out
 
-# %% ../nbs/04_model.ipynb #52ec748f
+# %% ../nbs/04_model.ipynb #efc0989b
 class LSTMStepper:
     "The network one month at a time: see `sampling.walk`."
     @torch.no_grad()
@@ -128,9 +142,11 @@ class LSTMStepper:
         if calendar is not None: # one row a calendar month, the same bits whatever the batch
             macro = torch.as_tensor(calendar.macro, device=device)
             self.calendar_rows = self.time_rows.pop()[torch.as_tensor(calendar.season, device=device)] + _product(macro, w0[len(w0) - macro.shape[1]:].contiguous())
-            self.effect_rows = model.calendar_effect(torch.arange(len(STATUS), device=device), torch.as_tensor(calendar.season, device=device)[:, None], macro[:, None]) # (R, 8, 8)
         self.constant = _product(torch.as_tensor(features, device=device), w0[e:e + f].contiguous()) + self.bias[0] # (n, 4H)
         self.out = model.fc.weight.detach().T.contiguous()
+        self.out_table = model.fc.bias + (model.prior.weight if model.prior else torch.zeros(len(STATUS), 1, device=device)) # (8, 8)
+        if calendar is not None: # (R, 8, 8)
+            self.out_table = self.out_table + model.calendar_effect(torch.arange(len(STATUS), device=device), torch.as_tensor(calendar.season, device=device)[:, None], macro[:, None])
         self.state = [[torch.zeros(len(features), lstm.hidden_size, device=device) for _ in "hc"] for _ in w]
 
     def _gates(self, codes, month): # (n, 4H) input of the first layer
@@ -156,9 +172,9 @@ class LSTMStepper:
     @torch.no_grad()
     def probabilities(self, codes, month): # (n,), (n,) -> (n, 8)
         self.state = self.advance(codes, month)
-        logits = _product(self.state[-1][0], self.out) + self.model.fc.bias
-        if self.calendar is not None: logits = logits + self.effect_rows[self.calendar.row(month), codes.astype(np.int64)]
-        return torch.softmax(logits, 1).double().cpu().numpy()
+        codes = torch.as_tensor(codes, dtype=torch.long, device=self.out.device)
+        last = self.out_table[codes] if self.calendar is None else self.out_table[torch.as_tensor(self.calendar.row(month), device=codes.device), codes]
+        return torch.softmax(_product(self.state[-1][0], self.out) + last, 1).double().cpu().numpy()
 
     def keep(self, mask):
         rows = torch.as_tensor(np.flatnonzero(mask), device=self.constant.device)

@@ -140,13 +140,16 @@ class _Stepper:
             if recipe.max_minutes and time.monotonic() - start > 60 * recipe.max_minutes: return total / steps, True
         return total / max(steps, 1), False
 
-# %% ../nbs/06_training.ipynb #6a0ae952
+# %% ../nbs/06_training.ipynb #1c2b937c
 def fit_lstm(
     panel:Panel, recipe:Recipe,
-    **model_args, # `hidden_dim`, `num_layers`, `dropout`, `time_sizes`
+    matrix:np.ndarray=None, # (8, 8) transition matrix to start from; None: a plain start
+    **model_args, # `hidden_dim`, `num_layers`, `dropout`, `output_dropout`, `time_sizes`
 )->tuple: # (model, loss table, why it stopped)
     "Build and train; the same seed gives the same weights, and the caller's random state is left alone."
     with torch.random.fork_rng(devices=[0] if panel.device == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        model = LSTMCascadeModel(borrower_feature_dim=panel.features.shape[1], **model_args).to(panel.device)
+        model = LSTMCascadeModel(borrower_feature_dim=panel.features.shape[1], prior=matrix is not None, **model_args)
+        if matrix is not None: model.start_from(matrix)
+        model.to(panel.device)
         return model, *train(model, panel, recipe)
