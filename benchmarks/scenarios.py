@@ -200,7 +200,7 @@ def accounts():
     people = people.assign(first_due=(extract - end - seqs.lengths + 1).astype("datetime64[M]").astype("datetime64[ns]"))
     return dict(accounts=len(seqs), steps=int((seqs.lengths - 1).sum()), **wave(seqs, people), **likelihood(seqs, people))
 
-def wave(seqs, people, draws=400):
+def wave(seqs, people, draws=2000):
     "Do rates within (status, age) go with the month of a cycle of 12? Chi-square against the same persons, each turned by a random phase, which keeps their histories whole."
     loan, t = np.nonzero(seqs.mask[:, 1:])
     now, new = seqs.codes[loan, t], seqs.codes[loan, t + 1]
@@ -289,7 +289,7 @@ def pictures(r):
         ax = plt.subplots(figsize=(7, 3.2), layout="constrained")[1]
         ax.plot(c["by_quarter"], "o", color="k", label="happened")
         for (name, v), look in zip(c["tables"].items(), ("0.5", "#b2182b", "#4a7fb0")): ax.plot(v["by_quarter"], color=look, label=name)
-        ax.set(xticks=range(0, 12, 4), xticklabels=["2008", "2009", "2010"], title="on_time loans that miss the next payment, said before it happened"); ax.yaxis.set_major_formatter("{x:.1%}"); ax.legend(frameon=False, fontsize=8)
+        ax.set(xticks=range(0, 12, 4), xticklabels=["2008", "2009", "2010"], title="on_time loans that miss the next payment, given the unemployment that came"); ax.yaxis.set_major_formatter("{x:.1%}"); ax.legend(frameon=False, fontsize=8)
         ax.figure.savefig(OUT / "crisis.png", dpi=90)
 
 def main(parts):

@@ -90,7 +90,7 @@ def pair(
     aligned["borrower_id"] = seqs.borrower_id
     return seqs, aligned.rename_axis("loan_id").reset_index()
 
-# %% ../nbs/09_generator.ipynb #a8c50196
+# %% ../nbs/09_generator.ipynb #8c078d2d
 @patch
 def fit(self:LSTMCascadeGenerator,
     payment_sequences, # Histories: lists, tidy table or `Sequences`
@@ -121,6 +121,7 @@ def fit(self:LSTMCascadeGenerator,
     self.counts_, self.n_sequences_, self.fitted_, self._calls = counts, len(seqs), True, 0
     return self
 
+# %% ../nbs/09_generator.ipynb #792b787d
 @patch
 def _why_matrix(self:LSTMCascadeGenerator, n:int)->str: # Empty: the LSTM it is
     if self.use_lstm is False: return "asked for with use_lstm=False"
@@ -147,7 +148,7 @@ def _train(self:LSTMCascadeGenerator, seqs, features, term, max_minutes, progres
     return fit_lstm(panel, recipe, hidden_dim=self.hidden_dim, num_layers=self.num_layers, dropout=self.dropout,
                     time_sizes=(time_sizes(max_month) if max_month else ()) + ((SEASONS,) if calendar else ()), **extra)
 
-# %% ../nbs/09_generator.ipynb #2e0a6bb7
+# %% ../nbs/09_generator.ipynb #759a3b32
 def _origins(dates, table:pd.DataFrame, ids, after=0)->np.ndarray: # (n,) month numbers of month 0 on book
     "Where each loan stands in the calendar; `after`: months observed before the first date."
     if isinstance(dates, str) and dates in table: dates = table[dates].to_numpy()
@@ -164,6 +165,7 @@ def calendar_rows(
     end = max(int((origin + last).max()), first)
     return Calendar(origin + 1 - first, np.arange(first, end + 1) % 12, inputs.rows(scenario, first, end))
 
+# %% ../nbs/09_generator.ipynb #98bee4e2
 @patch
 def _fit_calendar(self:LSTMCascadeGenerator, seqs, borrowers, start_dates, macro, macro_columns)->tuple: # (origin, CalendarInputs), or (None, None)
     if start_dates is None:
@@ -187,7 +189,7 @@ def __repr__(self:LSTMCascadeGenerator):
     time = f"; reads {self.calendar_}" if self.calendar_ else ""
     return f"{head}; LSTM {self.num_layers}×{self.hidden_dim}, held-out loss {best:.4f} nats a step ({self.stopped_}){time}"
 
-# %% ../nbs/09_generator.ipynb #1958cebc
+# %% ../nbs/09_generator.ipynb #096b7711
 @patch
 def _stepper(self:LSTMCascadeGenerator, borrowers:pd.DataFrame, calendar=None):
     "The stepper that answers for these loans; `calendar` where the model was trained with one."
@@ -195,6 +197,7 @@ def _stepper(self:LSTMCascadeGenerator, borrowers:pd.DataFrame, calendar=None):
     from cascade_engine.model import LSTMStepper
     return LSTMStepper(self.model_, self.encoder_.transform(borrowers), _term(borrowers), calendar)
 
+# %% ../nbs/09_generator.ipynb #219ef4d6
 @patch
 def _calendar(self:LSTMCascadeGenerator, table, start_date, scenario, known, steps, after)->tuple: # (Calendar or None, (offset, shifts) or None)
     "What stepper and overlay read by calendar month, checked before anything is drawn."
@@ -213,6 +216,7 @@ def _calendar(self:LSTMCascadeGenerator, table, start_date, scenario, known, ste
         if shifts.any(): overlay = origin + 1 - first, shifts
     return None if self.calendar_ is None else calendar_rows(self.calendar_, origin, scenario, known + steps), overlay
 
+# %% ../nbs/09_generator.ipynb #3cc00a59
 @patch
 def _allowed(self:LSTMCascadeGenerator): # (8, 8) bool or None
     if self.model_ is None or not self.only_observed: return None

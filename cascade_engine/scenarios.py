@@ -58,7 +58,7 @@ def macro_path(
     columns = {c: np.interp(months, middle, path[c]) for c in ("unemployment_rate", "house_price_index")} # flat beyond the ends
     return pd.DataFrame(columns, index=pd.DatetimeIndex(month_start(months), name="month"))
 
-# %% ../nbs/08_scenarios.ipynb #7445014b
+# %% ../nbs/08_scenarios.ipynb #8cacf37e
 def _months_of(table:pd.DataFrame, name:str)->np.ndarray: # (R,) month numbers
     "The months of a table: its column `month`, or its index."
     months = table["month"] if "month" in table else table.index
@@ -81,6 +81,7 @@ def check_paths(
     order = np.argsort(number)
     return pd.DataFrame({str(c): _finite(table[c], c, name, number)[order] for c in table}, pd.DatetimeIndex(month_start(number[order]), name="month"))
 
+# %% ../nbs/08_scenarios.ipynb #ec1d69a3
 def _finite(x, column, name, number)->np.ndarray:
     if not pd.api.types.is_numeric_dtype(x) or pd.api.types.is_bool_dtype(x): raise InputError(f"Scenario {name!r}: column {column!r} is not numeric ({x.dtype})")
     x = x.to_numpy(dtype=float, na_value=np.nan)
@@ -160,7 +161,7 @@ def half_severe()->Scenario:
     "Half-way between the two, month by month. Ours, not the Federal Reserve's."
     return Scenario("half_severe", (_fed("baseline") + _fed("severely_adverse"))/2, Overlay())
 
-# %% ../nbs/08_scenarios.ipynb #2b7ef128
+# %% ../nbs/08_scenarios.ipynb #96bbdadc
 def shock(
     column:str, # Macro column to move
     size:float, # Units of the column, added
@@ -172,6 +173,7 @@ def shock(
     "A path lifted at once by `size`, for `months`."
     return _moved(column, size, start, months, base, name or f"{column} {size:+g}", lambda t: np.where((t >= 0) & (t < (np.inf if months is None else months)), 1., 0.))
 
+# %% ../nbs/08_scenarios.ipynb #21584c1d
 def ramp(
     column:str, size:float, start, # As in `shock`
     months:int, # Until `size` is reached; it stays

@@ -197,7 +197,7 @@ def __repr__(self:StressTest):
     left = f"; {self.ended:,} ended before and are left out" if self.ended else ""
     return f"StressTest: {self.segments.loans.iloc[0]:,} loans, {h} months, {p} paths{left}\n" + "\n".join(rows)
 
-# %% ../nbs/14_stress.ipynb #6b3fd484
+# %% ../nbs/14_stress.ipynb #ffc22758
 _LOOKS = ["#4a7fb0", "#e08a2e", "#b2182b", "#5e3c99", "#4d4d4d", "#1b7837"]
 
 @patch
@@ -217,6 +217,7 @@ def plot(self:StressTest,
     ax.yaxis.set_major_formatter("{x:,.0f}" if figure == "loss" else "{x:.1%}"); ax.grid(alpha=.25); ax.legend(frameon=False)
     return ax
 
+# %% ../nbs/14_stress.ipynb #cb3fb3df
 @patch
 def plot_mix(self:StressTest,
     scenario:str, segment:str="all", ax=None,
