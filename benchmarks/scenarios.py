@@ -271,7 +271,7 @@ def page(r):
         if "skipped" in a: lines.extend([f"Skipped: {a['skipped']}.", ""])
         else:
             lines.extend([f"{a['accounts']:,} accounts, {a['steps']:,} steps, aligned by months before the extract. Rates by month of a cycle of twelve against rates by age alone; the null turns every person by a random phase.", ""])
-            table(["step", "steps", "chi² (11 + 1 cells)", "turned: mean, 95 %", "p", "smallest and largest rate / rate by age"], [[k, f"{v['steps']:,}", f"{v['chi2']:.0f}", f"{v['turned_mean']:.0f}, {v['turned_95']:.0f}", f"{v['p']:.3f}", f"{min(v['rate_to_age_alone']):.2f}, {max(v['rate_to_age_alone']):.2f}"] for k, v in a["wave"].items()])
+            table(["step", "steps", "chi² (11 + 1 cells)", "turned: mean, 95 %", "p", "smallest and largest rate / rate by age"], [[k, f"{v['steps']:,}", f"{v['chi2']:.0f}", f"{v['turned_mean']:.0f}, {v['turned_95']:.0f}", f"{v['p']:.4f}", f"{min(v['rate_to_age_alone']):.2f}, {max(v['rate_to_age_alone']):.2f}"] for k, v in a["wave"].items()])
             lines.extend([f"Held-out loss of the same network, {a['held_out_persons']:,} persons, {a['held_out_steps']:,} steps, mean of {a['seeds']} seeds; 95 % intervals from resampled persons.", ""])
             table(["inputs", "nats a step", "gain", "95 %"], [[k, f"{v['nats']:.4f}", f"{v['gain']:+.4f}", f"{v['low']:+.4f} to {v['high']:+.4f}"] for k, v in a["likelihood"].items()])
     return "\n".join(lines)

@@ -58,7 +58,7 @@ def macro_path(
     columns = {c: np.interp(months, middle, path[c]) for c in ("unemployment_rate", "house_price_index")} # flat beyond the ends
     return pd.DataFrame(columns, index=pd.DatetimeIndex(month_start(months), name="month"))
 
-# %% ../nbs/08_scenarios.ipynb #8cacf37e
+# %% ../nbs/08_scenarios.ipynb #511958b4
 def _months_of(table:pd.DataFrame, name:str)->np.ndarray: # (R,) month numbers
     "The months of a table: its column `month`, or its index."
     months = table["month"] if "month" in table else table.index
@@ -79,7 +79,9 @@ def check_paths(
     if len(gone := np.setdiff1d(np.arange(number.min(), number.max() + 1), number)):
         raise InputError(f"Scenario {name!r}: {len(gone)} of its months are missing, the first is {month_text(gone[0])}. A path has a row for every month.")
     order = np.argsort(number)
-    return pd.DataFrame({str(c): _finite(table[c], c, name, number)[order] for c in table}, pd.DatetimeIndex(month_start(number[order]), name="month"))
+    values = np.column_stack([_finite(table[c], c, name, number)[order] for c in table])
+    values.flags.writeable = False # a checked path stays as it was checked
+    return pd.DataFrame(values, pd.DatetimeIndex(month_start(number[order]), name="month"), [str(c) for c in table], copy=False)
 
 # %% ../nbs/08_scenarios.ipynb #ec1d69a3
 def _finite(x, column, name, number)->np.ndarray:
