@@ -6,9 +6,12 @@ _HOME = {
     "Sequences": "sequences", "as_sequences": "sequences", "read_sequences": "sequences", "write_table": "sequences",
     "FeatureEncoder": "features",
     "TransitionMatrix": "matrix",
+    "Scenario": "scenarios", "Overlay": "scenarios", "MacroInput": "scenarios", "baseline": "scenarios", "half_severe": "scenarios", "severely_adverse": "scenarios",
+    "shock": "scenarios", "ramp": "scenarios",
     "LSTMCascadeGenerator": "generator",
     "validate_sequences": "validation",
     "simulate_bank": "portfolio",
+    "stress_test": "stress",
 }
 __all__ = sorted(_HOME)
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['batches', 'Panel', 'loss_sum', 'mean_nll', 'Recipe', 'train', 'fit_lstm']
 
-# %% ../nbs/06_training.ipynb #ee1fe536
+# %% ../nbs/06_training.ipynb #b150abca
 import time, warnings
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ with warnings.catch_warnings():  # without ipywidgets the bar is plain text, whi
     from tqdm.auto import tqdm
 
 from .sequences import PAD, Sequences, split_by_borrower
-from .model import LSTMCascadeModel, time_index
+from .model import Calendar, LSTMCascadeModel, time_index
 
 # %% ../nbs/06_training.ipynb #6990e568
 def batches(
@@ -37,7 +37,7 @@ def batches(
     if rng is not None: rng.shuffle(out)
     return out
 
-# %% ../nbs/06_training.ipynb #a54aae39
+# %% ../nbs/06_training.ipynb #176e84cf
 @dataclass
 class Panel:
     "What the network learns from."
@@ -46,6 +46,7 @@ class Panel:
     term:np.ndarray # (N,) months, NaN where unknown
     max_month:int=0 # Largest month of the time tables; 0: no time inputs
     device:str="cpu"
+    calendar:Calendar=None # Where there are calendar inputs
 
     def batch(self, at):
         "Inputs (n, T), features, time inputs or None, targets (n, T) with -100 where nothing counts."
@@ -53,7 +54,11 @@ class Panel:
         codes = self.seqs.codes[at, :t].astype(np.int64)
         inputs, targets = np.where(codes == PAD, 0, codes)[:, :-1], np.where(codes == PAD, -100, codes)[:, 1:]
         times = time_index(np.arange(1, t)[None], self.term[at][:, None], self.max_month) if self.max_month else None
-        return [None if x is None else torch.as_tensor(x, device=self.device) for x in (inputs, self.features[at], times, targets)]
+        def tensor(x): return None if x is None else torch.as_tensor(x, device=self.device)
+        if self.calendar is not None:
+            season, macro = self.calendar.take(at).at(np.arange(1, t)[None])
+            return tensor(inputs), tensor(self.features[at]), (tensor(np.concatenate([times, season[..., None]], -1)), tensor(macro)), tensor(targets)
+        return [tensor(x) for x in (inputs, self.features[at], times, targets)]
 
 def loss_sum(model, panel:Panel, at)->tuple: # (nats, steps)
     "Summed cross-entropy over the real steps of these histories, and their number."
@@ -68,7 +73,7 @@ def mean_nll(model, panel:Panel, size:int=1024)->float: # nats a step
     total = [loss_sum(model, panel, at) for at in batches(panel.seqs.lengths, size)]
     return float(sum(t[0] for t in total)) / max(sum(t[1] for t in total), 1)
 
-# %% ../nbs/06_training.ipynb #ed05a476
+# %% ../nbs/06_training.ipynb #7f21c8cf
 @dataclass
 class Recipe:
     "How to train."
@@ -85,7 +90,7 @@ def train(
 )->tuple: # (loss table, why it stopped)
     "Train in place; the model ends with the best weights."
     held = split_by_borrower(panel.seqs.borrower_id, .1, recipe.seed)
-    parts = [Panel(panel.seqs.take(m), panel.features[m], panel.term[m], panel.max_month, panel.device) for m in (~held, held)]
+    parts = [Panel(panel.seqs.take(m), panel.features[m], panel.term[m], panel.max_month, panel.device, panel.calendar and panel.calendar.take(m)) for m in (~held, held)]
     if not all((p.seqs.lengths > 1).any() for p in parts): parts = [panel, panel] # too few borrowers to hold any out
     start, rows, best, state = time.monotonic(), [], np.inf, None
     rng = np.random.default_rng(recipe.seed)
