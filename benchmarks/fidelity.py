@@ -101,7 +101,7 @@ def method(name, train, people, test, others, seed):
     (x, y), (u, v) = engineered(train, encoder.transform(people)), engineered(test, encoder.transform(others))
     if name == "trees":
         from sklearn.ensemble import HistGradientBoostingClassifier
-        model = HistGradientBoostingClassifier(max_iter=400, learning_rate=.05, early_stopping=True, n_iter_no_change=20, random_state=seed).fit(x, y)
+        model = HistGradientBoostingClassifier(max_iter=400, learning_rate=.05, l2_regularization=1., early_stopping=True, n_iter_no_change=20, random_state=seed).fit(x, y)
     else:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline

@@ -40,16 +40,19 @@ def _shares(counts, wanted)->dict:
         return float(row[[STATUS.code(b) for b in to]].sum() / row.sum()) if row.sum() else None
     return {a: share(a, to) for a, to in wanted}
 
-# %% ../nbs/10_validation.ipynb #41e5b2e6
+# %% ../nbs/10_validation.ipynb #7f790e15
 def status_mix(
-    sequences,
+    sequences, # Histories in any accepted form
 )->pd.DataFrame: # months × 8 shares; rows sum to 1
-    "Shares of the eight statuses by month, terminal states carried forward."
-    seqs = as_sequences(sequences)
-    ended = np.append(STATUS.terminal, np.zeros(PAD + 1 - len(STATUS), bool))[seqs.last]
-    codes = np.where(seqs.mask | ~ended[:, None], seqs.codes, seqs.last[:, None]) # (N, T)
-    counts = np.stack([(codes == s).sum(0) for s in range(len(STATUS))], 1)
-    return pd.DataFrame(counts / np.maximum(counts.sum(1, keepdims=True), 1), pd.RangeIndex(1, seqs.num_months + 1, name="month"), STATUS.labels)
+    "Shares of the eight statuses by month, cut-off histories allowed for (Aalen and Johansen 1978)."
+    seqs, k = as_sequences(sequences), len(STATUS)
+    mix = [np.bincount(seqs.codes[seqs.lengths > 0, 0], minlength=k)[:k] / max((seqs.lengths > 0).sum(), 1)]
+    for t in range(seqs.num_months - 1):
+        on = seqs.mask[:, t + 1]
+        counts = np.bincount(seqs.codes[on, t].astype(int) * k + seqs.codes[on, t + 1], minlength=k * k).reshape(k, k)
+        total = counts.sum(1, keepdims=True)
+        mix.append(mix[-1] @ np.where(total > 0, counts / np.maximum(total, 1), np.eye(k))) # nobody seen leaving: the share stays
+    return pd.DataFrame(mix, pd.RangeIndex(1, seqs.num_months + 1, name="month"), STATUS.labels)
 
 # %% ../nbs/10_validation.ipynb #7228bc2e
 def transition_error(real, synthetic)->float: # Mean absolute difference of probabilities, 0..0.25
