@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 PYTHON ?= python3
 
-.PHONY: help install demo test notebooks export readme wheel clean
+.PHONY: help install demo test notebooks export readme bench wheel clean
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -33,6 +33,9 @@ notebooks: .venv/.installed ## Execute every notebook in place, so that its outp
 
 readme: .venv/.installed ## README.md from nbs/index.ipynb
 	@$(PY) tools/readme.py
+
+bench: .venv/.installed ## Every benchmark, one after another (an hour); tables in benchmarks/results/
+	@for f in benchmarks/*.py; do echo "== $$f"; $(PY) $$f || exit 1; done
 
 wheel: .venv/.installed ## dist/*.whl
 	@$(PY) -m build --wheel --no-isolation
