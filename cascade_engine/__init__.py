@@ -6,12 +6,13 @@ _HOME = {
     "Sequences": "sequences", "as_sequences": "sequences", "read_sequences": "sequences", "write_table": "sequences",
     "FeatureEncoder": "features",
     "TransitionMatrix": "matrix",
+    "Conventions": "terms", "cashflows": "amortization", "present_value": "amortization", "reconcile": "amortization",
     "Scenario": "scenarios", "Overlay": "scenarios", "MacroInput": "scenarios", "baseline": "scenarios", "half_severe": "scenarios", "severely_adverse": "scenarios",
     "shock": "scenarios", "ramp": "scenarios",
     "LSTMCascadeGenerator": "generator",
     "validate_sequences": "validation",
     "simulate_bank": "portfolio",
-    "stress_test": "stress",
+    "forecast": "forecasts", "stress_test": "stress",
 }
 __all__ = sorted(_HOME)
 

@@ -19,9 +19,10 @@ from .status import STATUS, InputError, some
 from .sequences import PAD, Sequences
 from .features import as_borrowers
 from .sampling import join, loan_keys, walk
-from .amortization import half_up, ledger
+from .terms import half_up
+from .amortization import ledger
 from .scenarios import KINDS, OverlayStepper, Scenario
-from .generator import FallbackWarning, LSTMCascadeGenerator
+from .generator import FallbackWarning, LSTMCascadeGenerator, ages, lived
 from .plots import PALETTE
 
 # %% ../nbs/14_stress.ipynb #6b1568a0
@@ -53,10 +54,11 @@ class _Book:
         return cls(table, past, STATUS.decode(last[live]), model._priced(table), start_date, int(num_months), int((~live).sum()))
 
     def known(self): return np.ones(len(self.table), int) if self.history is None else self.history.lengths
+    def after(self): return np.zeros(len(self.table), int) if self.history is None else self.history.lengths
+    def age(self): return ages(self.table, self.after())
     def inputs(self, model, scenario): # Calendar and overlay of the scenario; errors come before any work
-        after = 0 if self.history is None else self.known()
         steps = np.full(len(self.table), self.horizon - (self.history is None))
-        return model._calendar(self.table, self.start_date, scenario, self.known(), steps, after)
+        return model._calendar(self.table, self.start_date, scenario, self.age() + self.known(), steps, self.age() + self.after())
 
 # %% ../nbs/14_stress.ipynb #c349b79c
 def _path_sums(
@@ -71,10 +73,10 @@ def _path_sums(
     def cut(x, fill): return np.where(inside, np.take_along_axis(x, np.minimum(at, seqs.num_months - 1), 1), fill)
     codes = cut(seqs.codes, PAD)
     codes = np.where(codes == PAD, seqs.last[:, None], codes) # only a loan that ended has PAD inside the horizon
-    money = ledger(seqs, book.money)
+    money = ledger(seqs, book.money, after=known)
     lost = cut(money.charged_off, 0)
     loss = (lost - half_up(lost*(1 - lgd)))/100
-    opening = np.where(known > 0, np.take_along_axis(money.remaining, np.maximum(known - 1, 0)[:, None], 1)[:, 0]/100, book.money["principal"].to_numpy())
+    opening = np.take_along_axis(money.remaining + money.principal_paid + money.charged_off, known[:, None], 1)[:, 0]/100
     return np.stack([member @ (codes == k) for k in range(len(STATUS))], -1), member @ loss, member @ opening
 
 # %% ../nbs/14_stress.ipynb #920d9eef
@@ -253,11 +255,11 @@ def _mixed_path(model, book, inputs, mask, seed)->Sequences:
     steppers = []
     for calendar, overlay in inputs:
         stepper = model._stepper(book.table, calendar)
-        if hasattr(stepper, "read") and head.shape[1] > 1: stepper.read(head, known)
+        if hasattr(stepper, "read"): stepper.read(*lived(head, known, book.age()))
         steppers.append(OverlayStepper(stepper, *overlay) if overlay else stepper)
     ids = book.table["loan_id"].to_numpy()
     last = STATUS.encode(book.status)
-    tail = walk(MixedStepper(*steppers, mask), last, known, np.full(len(ids), book.horizon - (book.history is None)), loan_keys(ids), seed, model._allowed())
+    tail = walk(MixedStepper(*steppers, mask), last, book.age() + known, np.full(len(ids), book.horizon - (book.history is None)), loan_keys(ids), seed, model._allowed())
     return join(head, tail, ids, book.table["borrower_id"].to_numpy())
 
 # %% ../nbs/14_stress.ipynb #9ab8f22d
@@ -273,10 +275,10 @@ def attribute(
     _check_scenarios([scenario, against])
     book = _Book.of(model, borrowers, history, initial_status, start_date, num_months)
     inputs, everyone = [book.inputs(model, s) for s in (against, scenario)], np.ones((1, len(book.table)))
-    seed, known = model.seed if seed is None else seed, np.zeros(len(book.table), int) if book.history is None else book.known()
+    seed = model.seed if seed is None else seed
     def worth(names, k): # (2,) default rate and loss of one path
         mask = np.any([groups[n] for n in names], axis=0) if names else np.zeros((8, 8), bool)
-        mix, loss, _ = _path_sums(_mixed_path(model, book, inputs, mask, seed + k), known, book, everyone, lgd)
+        mix, loss, _ = _path_sums(_mixed_path(model, book, inputs, mask, seed + k), book.after(), book, everyone, lgd)
         return np.array([mix[0, -1, STATUS.DEFAULT]/len(book.table), loss[0].sum()])
     sets = [c for r in range(len(groups) + 1) for c in combinations(groups, r)]
     value = {c: np.array([worth(c, k) for k in range(n_paths)]) for c in sets} # (P, 2)
