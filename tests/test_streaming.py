@@ -7,7 +7,7 @@ import pytest
 from cascade_engine import LSTMCascadeGenerator, generator, simulate_bank, write_table
 
 context = multiprocessing.get_context("forkserver") # a clean process a run, which need not import everything again
-context.set_forkserver_preload(["cascade_engine.generator", "pyarrow.parquet", "pyarrow.csv"])
+context.set_forkserver_preload(["cascade_engine.generator", "cascade_engine.model", "pyarrow.parquet", "pyarrow.csv"])
 
 def job(folder, out):
     "1,000 loans in 20 parts, from a file."
