@@ -69,16 +69,18 @@ class LSTMCascadeModel(nn.Module):
         for p in self.fc.parameters(): nn.init.zeros_(p)
         return self
 
-    def forward(self, status_sequence, borrower_features, time_inputs=None):
+    def forward(self, status_sequence, borrower_features, time_inputs=None): return self.read(status_sequence, borrower_features, time_inputs)[0]
+
+    def read(self, status_sequence, borrower_features, time_inputs=None, state=None): # -> logits, and the LSTM's state to go on from
         embedded = self.status_embedding(status_sequence)                                          # (B, T, H/2)
         borrower = borrower_features.unsqueeze(1).expand(-1, embedded.size(1), -1)                 # (B, T, F)
         index, macro = time_inputs if isinstance(time_inputs, tuple) else (time_inputs, None)
         times = [table(index[..., k]) for k, table in enumerate(self.time_tables)]                 # K × (B, T, D)
         if macro is not None: times.append(macro)                                                  # (B, T, M)
-        lstm_out, _ = self.lstm(self.drop_in(torch.cat([embedded, borrower, *times], dim=-1)))     # (B, T, H)
+        lstm_out, state = self.lstm(self.drop_in(torch.cat([embedded, borrower, *times], dim=-1)), state) # (B, T, H)
         logits = self.fc(self.drop(lstm_out))                                                      # (B, T, 8)
         if self.prior is not None: logits = logits + self.prior(status_sequence)
-        return logits if macro is None else logits + self.calendar_effect(status_sequence, index[..., -1], macro)
+        return (logits if macro is None else logits + self.calendar_effect(status_sequence, index[..., -1], macro)), state
 
 # %% ../nbs/04_model.ipynb #4ac64c33
 MATURITY_LOW, MATURITY_HIGH = -6, 120 # months to maturity told apart singly; beyond, one entry at each end
@@ -112,82 +114,58 @@ class Calendar:
     def row(self, month)->np.ndarray: # what lies beyond the tables is padding after a loan's end: any row will do
         return np.minimum(self.offset.reshape(-1, *[1]*(np.ndim(month) - 1)) + month, len(self.season) - 1)
 
-# %% ../nbs/04_model.ipynb #0afb618d
-BLOCK = 256 # rows of every matrix product
-
-def _product(x, w): # (n, a) @ (a, b) -> (n, b), bitwise independent of n
-    out = x.new_empty(len(x), w.shape[1])
-    for i in range(0, len(x), BLOCK):
-        rows = x[i:i + BLOCK]
-        if len(rows) < BLOCK: rows = torch.cat([rows, rows.new_zeros(BLOCK - len(rows), x.shape[1])])
-        out[i:i + BLOCK] = (rows @ w)[:len(x) - i]
-    return out
-
 # %% ../nbs/04_model.ipynb #efc0989b
+BLOCK = 512 # rows of every step on a CPU
+
 class LSTMStepper:
     "The network one month at a time: see `sampling.walk`."
-    @torch.no_grad()
     def __init__(self,
         model:LSTMCascadeModel,
         features:np.ndarray, # (n, F)
         term:np.ndarray, # (n,) months, NaN where unknown
         calendar:Calendar=None, # Where the model has calendar inputs
     ):
-        self.model, self.calendar, self.term = model.eval(), calendar, np.asarray(term, float)
-        lstm, e, f = model.lstm, model.status_embedding.embedding_dim, features.shape[1]
-        w = [[getattr(lstm, f"{kind}_l{k}").detach().T.contiguous() for kind in ("weight_ih", "weight_hh")] for k in range(lstm.num_layers)]
-        self.bias = [getattr(lstm, f"bias_ih_l{k}") + getattr(lstm, f"bias_hh_l{k}") for k in range(lstm.num_layers)]
-        self.w, w0 = w, w[0][0]
-        device = w0.device
-        self.status_table = model.status_embedding.weight @ w0[:e]                           # (8, 4H)
-        self.time_rows = [t.weight @ part for t, part in zip(model.time_tables, w0[e + f:].split(model.config["time_dim"]))] # K × (size, 4H)
-        if calendar is not None: # one row a calendar month, the same bits whatever the batch
-            macro = torch.as_tensor(calendar.macro, device=device)
-            self.calendar_rows = self.time_rows.pop()[torch.as_tensor(calendar.season, device=device)] + _product(macro, w0[len(w0) - macro.shape[1]:].contiguous())
-        self.constant = _product(torch.as_tensor(features, device=device), w0[e:e + f].contiguous()) + self.bias[0] # (n, 4H)
-        self.out = model.fc.weight.detach().T.contiguous()
-        self.out_table = model.fc.bias + (model.prior.weight if model.prior else torch.zeros(len(STATUS), 1, device=device)) # (8, 8)
-        if calendar is not None: # (R, 8, 8)
-            self.out_table = self.out_table + model.calendar_effect(torch.arange(len(STATUS), device=device), torch.as_tensor(calendar.season, device=device)[:, None], macro[:, None])
-        self.state = [[torch.zeros(len(features), lstm.hidden_size, device=device) for _ in "hc"] for _ in w]
+        self.model, self.features, self.term, self.calendar = model.eval(), features, np.asarray(term, float), calendar
+        self.device = model.fc.weight.device
+        self.state = [torch.zeros(len(features), model.lstm.num_layers, model.lstm.hidden_size, device=self.device) for _ in "hc"] # (n, layers, H) each
 
-    def _gates(self, codes, month): # (n, 4H) input of the first layer
-        device = self.constant.device
-        gates = self.constant + self.status_table[torch.as_tensor(codes, dtype=torch.long, device=device)]
-        if self.time_rows:
-            index = torch.as_tensor(time_index(month, self.term, len(self.time_rows[0]) - 1), device=device)
-            for k, rows in enumerate(self.time_rows): gates = gates + rows[index[:, k]]
-        if self.calendar is not None: gates = gates + self.calendar_rows[torch.as_tensor(self.calendar.row(month), device=device)]
-        return gates
+    def _inputs(self, codes, month)->list: # statuses (n, 1), features (n, F), time index (n, 1, K) or None, macro (n, 1, M) or None
+        sizes, macro = self.model.config["time_sizes"], None
+        index = time_index(month, self.term, sizes[0] - 1) if sizes else None
+        if self.calendar is not None:
+            season, macro = self.calendar.at(month)
+            index = np.column_stack([index, season])
+        rows = np.asarray(codes, np.int64)[:, None], self.features, *[x if x is None else x[:, None] for x in (index, macro)]
+        return [x if x is None else torch.as_tensor(x, device=self.device) for x in rows]
 
     @torch.no_grad()
-    def advance(self, codes, month):
-        "Read one month; the new state of every layer."
-        new, gates = [], self._gates(codes, month)
-        for k, (h, c) in enumerate(self.state):
-            if k: gates = _product(new[-1][0], self.w[k][0]) + self.bias[k]
-            i, f, g, o = (gates + _product(h, self.w[k][1])).chunk(4, 1)                     # (n, H) each
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            new.append([torch.sigmoid(o) * torch.tanh(c), c])
-        return new
+    def advance(self, codes, month)->tuple: # (n, 8) logits, and the new state
+        "Read one month."
+        inputs, n = self._inputs(codes, month), len(codes)
+        logits, new = torch.empty(n, len(STATUS), device=self.device), [torch.empty_like(s) for s in self.state]
+        block = BLOCK if self.device.type == "cpu" else n
+        for i in range(0, n, block):
+            status, features, index, macro, *old = [x if x is None else _padded(x[i:i + block], block) for x in (*inputs, *self.state)]
+            out, state = self.model.read(status, features, index if macro is None else (index, macro), tuple(s.transpose(0, 1).contiguous() for s in old))
+            logits[i:i + block] = out[:n - i, 0]
+            for s, fresh in zip(new, state): s[i:i + block] = fresh.transpose(0, 1)[:n - i]
+        return logits, new
 
-    @torch.no_grad()
     def probabilities(self, codes, month): # (n,), (n,) -> (n, 8)
-        self.state = self.advance(codes, month)
-        codes = torch.as_tensor(codes, dtype=torch.long, device=self.out.device)
-        last = self.out_table[codes] if self.calendar is None else self.out_table[torch.as_tensor(self.calendar.row(month), device=codes.device), codes]
-        return torch.softmax(_product(self.state[-1][0], self.out) + last, 1).double().cpu().numpy()
+        logits, self.state = self.advance(codes, month)
+        return torch.softmax(logits, 1).double().cpu().numpy()
 
     def keep(self, mask):
-        rows = torch.as_tensor(np.flatnonzero(mask), device=self.constant.device)
-        self.constant, self.term = self.constant[rows], self.term[mask]
+        self.features, self.term = self.features[mask], self.term[mask]
         if self.calendar is not None: self.calendar = self.calendar.take(mask)
-        self.state = [[x[rows] for x in layer] for layer in self.state]
+        rows = torch.as_tensor(np.flatnonzero(mask), device=self.device)
+        self.state = [s[rows] for s in self.state]
 
     def read(self, codes, lengths):
         "Read all but the last month of observed histories: (n, T) codes, (n,) lengths from 1."
         for t in range(int(lengths.max()) - 1):
-            on = torch.as_tensor(lengths - 1 > t, device=self.constant.device)[:, None]
+            on = torch.as_tensor(lengths - 1 > t, device=self.device)[:, None, None]
             safe = np.where(lengths - 1 > t, codes[:, t], STATUS.ON_TIME) # rows past their end are read and thrown away
-            new = self.advance(safe, np.full(len(codes), t + 1))
-            self.state = [[torch.where(on, b, a) for a, b in zip(old, fresh)] for old, fresh in zip(self.state, new)]
+            self.state = [torch.where(on, b, a) for a, b in zip(self.state, self.advance(safe, np.full(len(codes), t + 1))[1])]
+
+def _padded(x, rows): return x if len(x) == rows else torch.cat([x, x.new_zeros(rows - len(x), *x.shape[1:])])
