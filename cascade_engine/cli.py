@@ -83,6 +83,7 @@ def fit(
     dropout:Annotated[float, typer.Option(help="0 up to 1.")] = 0.4,
     seed:Annotated[int, typer.Option(help="Fixes the training.")] = 0,
     max_minutes:Annotated[Optional[float], typer.Option(help="Stop after this long, keep the best so far.")] = None,
+    checkpoint:Annotated[Optional[Path], typer.Option(help="File written after every epoch; run again, the command goes on from it.")] = None,
     matrix:Annotated[bool, typer.Option("--matrix", help="Estimate the transition matrix, no LSTM.")] = False,
     overwrite:Overwrite = False,
 ):
@@ -92,7 +93,7 @@ def fit(
         check_target(out, overwrite)
         lstm = LSTMCascadeGenerator(hidden_dim=hidden_dim, num_layers=num_layers, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
             dropout=dropout, seed=seed, numeric=numeric or (), categorical=categorical or (), use_lstm=False if matrix else None)
-        lstm.fit(read_sequences(sequences), read_table(borrowers), max_minutes=max_minutes)
+        lstm.fit(read_sequences(sequences), read_table(borrowers), max_minutes=max_minutes, checkpoint=checkpoint)
         lstm.save(out, overwrite)
         if lstm.training_table_ is not None: typer.echo(lstm.training_table_.round(4).to_string(index=False))
         typer.echo(repr(lstm))
@@ -112,18 +113,16 @@ def generate(
     history:Annotated[Optional[Path], typer.Option(help="Histories to continue.")] = None,
     overwrite:Overwrite = False,
 ):
-    "Generate payment records, one row a loan and month."
+    "Generate payment records, one row a loan and month. Killed at any moment, the same command goes on where it was."
     from cascade_engine.generator import LSTMCascadeGenerator
     with plainly() as clock:
         check_target(out, overwrite)
-        if out.suffix not in (".csv", ".parquet"): raise InputError(f"Unknown file ending {out.suffix!r} of {out.name!r}. Allowed: .csv, .parquet.")
         if like and history: raise InputError("--like starts anew, --history continues: give one of them")
-        lstm, table, kw = LSTMCascadeGenerator.load(model), read_table(borrowers), dict(num_months=months, initial_status=initial_status)
-        if like: table, kw = alike(table, read_sequences(like))
+        lstm, people, kw = LSTMCascadeGenerator.load(model), borrowers, dict(num_months=months, initial_status=initial_status)
+        if like: people, kw = alike(read_table(borrowers), read_sequences(like))
         if history: kw = dict(num_months=months, history=read_sequences(history))
-        records = lstm.generate_records(table, start_date=start, seed=seed, **kw)
-        write_table(records, out, overwrite)
-        wrote(clock, **{str(out): f"{len(records):,} rows, {records['loan_id'].nunique():,} loans"})
+        written = lstm.generate_records(people, start_date=start, seed=seed, out=out, overwrite=overwrite, **kw)
+        wrote(clock, **{str(out): repr(written).split(": ", 1)[1]})
 
 def alike(table, seqs)->tuple: # (borrowers, arguments of `generate`)
     "The loans that have a history, with its first status and length."

@@ -44,14 +44,17 @@ def draw(
     u:np.ndarray, # (N,) uniforms in [0, 1)
 )->np.ndarray: # (N,) uint8 codes
     "Inverse CDF, row by row. A status of probability 0 is never drawn."
-    cdf = np.cumsum(probs, axis=1)
-    return (u[:, None] * cdf[:, -1:] >= cdf).sum(1).astype(np.uint8)
+    cdf = np.array(probs.T, order="C") # (8, N): a run of memory a status, five times as fast as sums over a short last axis
+    for j in range(1, len(cdf)): cdf[j] += cdf[j - 1]
+    u, codes = u * cdf[-1], np.zeros(len(u), np.uint8)
+    for upper in cdf: codes += u >= upper
+    return codes
 
 # %% ../nbs/05_sampling.ipynb #30f61f8f
 class MatrixStepper:
     "First-order transition probabilities, the same for every loan and month."
     def __init__(self, matrix:TransitionMatrix): self.probs = matrix.probs
-    def probabilities(self, codes, month): return self.probs[codes]
+    def probabilities(self, codes, month): return self.probs.take(codes, 0)
     def keep(self, mask): pass
 
 def walk(
@@ -63,18 +66,23 @@ def walk(
     seed:int,
     allowed=None, # (8, 8) bool: transitions that may happen; None: all
 )->np.ndarray: # (N, max steps) uint8, PAD after the end
-    "Draw month after month; loans that ended, or reached their horizon, leave the batch."
+    "Draw month after month; loans that ended, or reached their horizon, leave the batch, a tenth of it at a time."
     out = np.full((len(start), int(steps.max(initial=0))), PAD, np.uint8)
-    live = np.arange(len(start))
-    codes = start
+    live, codes = np.arange(len(start)), start
     for k in range(out.shape[1]):
-        go = ~STATUS.terminal[codes] & (steps[live] > k)
-        if not go.all(): live, codes = live[go], codes[go]; stepper.keep(go)
-        if not len(live): break
-        probs = stepper.probabilities(codes, month[live] + k)
-        if allowed is not None: probs = mask_out(probs, allowed[codes])
-        codes = draw(probs, uniforms(seed, keys[live], month[live] + k + 1))
-        out[live, k] = codes
+        go = ~STATUS.terminal[codes] & (steps > k)
+        if not go.any(): break
+        if not go.all() and (k == 0 or go.mean() < .9):
+            live, codes, month, steps, keys = [x[go] for x in (live, codes, month, steps, keys)]
+            stepper.keep(go)
+            go = np.ones(len(live), bool)
+        now = codes if go.all() else np.where(go, codes, STATUS.ON_TIME) # who waits to leave is asked about, in vain
+        at = month + np.minimum(k, steps - 1)
+        probs = stepper.probabilities(now, at)
+        if allowed is not None: probs = mask_out(probs, allowed.take(now, 0))
+        drawn = draw(probs, uniforms(seed, keys, at + 1))
+        codes = np.where(go, drawn, codes)
+        out[live, k] = np.where(go, drawn, PAD)
     return out
 
 # %% ../nbs/05_sampling.ipynb #c54bbcd6
@@ -84,7 +92,8 @@ def mask_out(
 )->np.ndarray: # (n, 8), rows proportional to what was allowed
     "Zero what is not allowed."
     kept = probs * allowed
-    return np.where(kept.sum(1, keepdims=True) > 0, kept, probs)
+    if (nothing := ~(kept @ np.ones(kept.shape[1]) > 0)).any(): kept[nothing] = probs[nothing]
+    return kept
 
 # %% ../nbs/05_sampling.ipynb #cc3a519d
 @patch

@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['PAD', 'Sequences', 'made_up_ids', 'check_histories', 'check_unique', 'check_months', 'as_sequences',
-           'split_by_borrower', 'read_table', 'read_sequences', 'check_target', 'write_table']
+           'split_by_borrower', 'read_table', 'read_sequences', 'table_to_file', 'check_target', 'write_table']
 
 # %% ../nbs/01_sequences.ipynb #da5ac4d8
-import os, tempfile, warnings
+import csv, io, os, tempfile, warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 from fastcore.basics import patch
 
 from .status import STATUS, InputError, some
@@ -50,10 +52,9 @@ class Sequences:
         return np.take_along_axis(self.codes, at, 1)[:, 0] if self.num_months else self.first
 
 # %% ../nbs/01_sequences.ipynb #07c2ccae
-def made_up_ids(n:int, prefix:str="L")->np.ndarray: # (n,) object array
+def made_up_ids(n:int, prefix:str="L", first:int=1)->np.ndarray: # (n,) object array
     "Unique ids `L0000001`… for histories that came without."
-    width = max(7, len(str(n)))
-    return np.array([f"{prefix}{i:0{width}d}" for i in range(1, n + 1)], dtype=object)
+    return np.array([f"{prefix}{i:07d}" for i in range(first, first + n)], dtype=object)
 
 @patch
 def _align(self:Sequences, n:int, t:int):
@@ -258,6 +259,30 @@ def read_sequences(path)->Sequences:
     "Histories from a tidy CSV or Parquet file."
     return Sequences.from_table(read_table(path))
 
+# %% ../nbs/01_sequences.ipynb #3c5e1b7a
+def table_to_file(
+    table:pd.DataFrame, file, # What, and the name of the file
+    ending:str, # .csv or .parquet, whatever the name
+    header:bool=True, # Column names first? (CSV)
+)->None:
+    "Write CSV or Parquet."
+    try: arrow = pa.Table.from_pandas(table, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as e: raise InputError(f"Cannot write the table: {' '.join(map(str, e.args))}") from e
+    if ending == ".parquet": return pa.parquet.write_table(arrow, file)
+    plain = pa.table([_plain(c) for c in arrow.columns], arrow.column_names)
+    with open(file, "wb") as out:
+        names = io.StringIO()
+        if header: csv.writer(names, lineterminator="\n").writerow(arrow.column_names)
+        for style in ("none", "needed"):
+            out.seek(0); out.truncate(); out.write(names.getvalue().encode())
+            try: return pa.csv.write_csv(plain, out, pa.csv.WriteOptions(include_header=False, quoting_style=style))
+            except pa.ArrowInvalid: # a comma or quote within a text: with "needed" all text is quoted
+                if style == "needed": raise
+
+def _plain(column): # categories as text, days without the time of day
+    if pa.types.is_dictionary(column.type): column = column.cast(column.type.value_type)
+    return column.cast(pa.date32(), safe=False) if pa.types.is_timestamp(column.type) else column
+
 # %% ../nbs/01_sequences.ipynb #74899cc7
 def check_target(path, overwrite:bool=False)->Path:
     "A place that may be written: its folder exists, it does not (or `overwrite`). Called before any work starts."
@@ -277,8 +302,7 @@ def write_table(
     handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        if ending == ".parquet": table.to_parquet(name, index=False)
-        else: table.to_csv(name, index=False, date_format="%Y-%m-%d", lineterminator="\n")
+        table_to_file(table, name, ending)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     finally: Path(name).unlink(missing_ok=True)
