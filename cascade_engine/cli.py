@@ -83,6 +83,7 @@ def fit(
     dropout:Annotated[float, typer.Option(help="0 up to 1.")] = 0.4,
     seed:Annotated[int, typer.Option(help="Fixes the training.")] = 0,
     max_minutes:Annotated[Optional[float], typer.Option(help="Stop after this long, keep the best so far.")] = None,
+    checkpoint:Annotated[Optional[Path], typer.Option(help="File written after every epoch; run again, the command goes on from it.")] = None,
     matrix:Annotated[bool, typer.Option("--matrix", help="Estimate the transition matrix, no LSTM.")] = False,
     overwrite:Overwrite = False,
 ):
@@ -92,7 +93,7 @@ def fit(
         check_target(out, overwrite)
         lstm = LSTMCascadeGenerator(hidden_dim=hidden_dim, num_layers=num_layers, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
             dropout=dropout, seed=seed, numeric=numeric or (), categorical=categorical or (), use_lstm=False if matrix else None)
-        lstm.fit(read_sequences(sequences), read_table(borrowers), max_minutes=max_minutes)
+        lstm.fit(read_sequences(sequences), read_table(borrowers), max_minutes=max_minutes, checkpoint=checkpoint)
         lstm.save(out, overwrite)
         if lstm.training_table_ is not None: typer.echo(lstm.training_table_.round(4).to_string(index=False))
         typer.echo(repr(lstm))

@@ -105,9 +105,11 @@ def fit(self:LSTMCascadeGenerator,
     start_dates=None, # Due date of month 1: one, one a history, or the name of a borrower column. Makes the calendar month an input
     macro=None, # `Scenario` or table of macro columns by month, over all months of the histories; needs `start_dates`
     macro_columns=None, # Which of them, as names or `MacroInput` (level, change, lag); None: all levels
+    checkpoint=None, # File written after every epoch; training that was killed or ran out of time goes on from it when called again
 )->LSTMCascadeGenerator:
     "Learn from histories. Under 1,000 of them, or without torch, the transition matrix is what is learned."
     if max_minutes is not None and not max_minutes > 0: raise InputError(f"max_minutes is {max_minutes!r}. Allowed: over 0.")
+    if checkpoint is not None and not Path(checkpoint).absolute().parent.is_dir(): raise InputError(f"No such folder for the checkpoint: {Path(checkpoint).absolute().parent}")
     seqs, borrowers = pair(payment_sequences, borrower_features)
     origin, calendar = self._fit_calendar(seqs, borrowers, start_dates, macro, macro_columns)
     counts = count_transitions(seqs)
@@ -121,7 +123,7 @@ def fit(self:LSTMCascadeGenerator,
         calendar = None
     else:
         rows = calendar and calendar_rows(calendar, origin, macro, seqs.lengths)
-        model, table, stopped = self._train(seqs, encoder.transform(borrowers), _term(borrowers), max_minutes, progress, rows)
+        model, table, stopped = self._train(seqs, encoder.transform(borrowers), _term(borrowers), max_minutes, progress, rows, checkpoint)
     self.calendar_, self.matrix_, self.encoder_, self.model_, self.training_table_, self.stopped_ = calendar, TransitionMatrix.from_counts(counts), encoder, model, table, stopped
     self.counts_, self.n_sequences_, self.fitted_, self._calls = counts, len(seqs), True, 0
     return self
@@ -140,12 +142,12 @@ def _term(borrowers)->np.ndarray: # (N,) months, NaN where unknown: an unknown m
     return pd.to_numeric(borrowers["term_months"]).to_numpy(dtype=float, na_value=np.nan)
 
 @patch
-def _train(self:LSTMCascadeGenerator, seqs, features, term, max_minutes, progress, calendar=None):
+def _train(self:LSTMCascadeGenerator, seqs, features, term, max_minutes, progress, calendar=None, checkpoint=None):
     from cascade_engine.training import Panel, Recipe, fit_lstm # torch, only now
     from cascade_engine.model import SEASONS, time_sizes
     import torch
     recipe = Recipe(epochs=self.epochs or 20, batch_size=self.batch_size or 128,
-                    learning_rate=self.learning_rate or .004, seed=self.seed, max_minutes=max_minutes, progress=progress)
+                    learning_rate=self.learning_rate or .004, seed=self.seed, max_minutes=max_minutes, progress=progress, checkpoint=checkpoint)
     max_month = seqs.num_months if self.time_inputs else 0
     panel = Panel(seqs, features, term, max_month, "cuda" if torch.cuda.is_available() else "cpu", calendar)
     extra = {} if calendar is None else dict(macro_dim=calendar.macro.shape[1])
@@ -254,7 +256,7 @@ def simulate(self:LSTMCascadeGenerator,
     scenario=None, # `Scenario` or table of paths: feeds the macro columns the model was trained with; its overlay moves the odds for the others
 )->tuple: # (Sequences from month 1, (N,) observed months at their start)
     "Histories as `Sequences`: what `generate` and `generate_records` stand on."
-    table, seed, head, known, after, age, steps, calendar, overlay = self._plan(borrowers, num_months, initial_status, history, seed, start_date, scenario)
+    table, seed, head, known, steps, after, age, calendar, overlay = self._plan(borrowers, num_months, initial_status, history, seed, start_date, scenario)
     n = len(table)
     keys, ids, people = loan_keys(table["loan_id"]), table["loan_id"].to_numpy(), table["borrower_id"].to_numpy()
     tails = []
@@ -282,7 +284,7 @@ def _plan(self:LSTMCascadeGenerator, borrowers, num_months=24, initial_status="o
     age = ages(table, after)
     calendar, overlay = self._calendar(table, start_date, scenario, age + known, steps, age + after)
     if not self.fitted_: warnings.warn("Not fitted: the illustrative industry matrix answers", FallbackWarning)
-    return table, seed, head, known, after, age, steps, calendar, overlay
+    return table, seed, head, known, steps, after, age, calendar, overlay
 
 # %% ../nbs/09_generator.ipynb #d61f42ca
 @patch
@@ -372,13 +374,7 @@ def score(self:LSTMCascadeGenerator, sequences, borrowers=None, start_dates=None
     device = str(next(self.model_.parameters()).device.type)
     return -mean_nll(self.model_, Panel(seqs, self.encoder_.transform(table), _term(table), sizes[0] - 1 if sizes else 0, device, calendar))
 
-# %% ../nbs/09_generator.ipynb #40159470
-@patch
-def _priced(self:LSTMCascadeGenerator, table:pd.DataFrame)->pd.DataFrame:
-    "Principal, term and rate, filled with medians where unknown — and said; age and balance of today where there are such columns."
-    self._say_gaps(_gaps(table))
-    return self.encoder_.filled(table).assign(**{c: table[c].to_numpy() for c in TODAY if c in table})
-
+# %% ../nbs/09_generator.ipynb #7d0c9e18
 def _gaps(table)->pd.Series: # Missing values of each loan term
     return pd.Series({c: int(table[c].isna().sum()) if c in table else len(table) for c in ("principal", "term_months", "interest_rate")})
 
@@ -387,6 +383,14 @@ def _say_gaps(self:LSTMCascadeGenerator, gaps):
     if words := [f"{c} of {k:,} ({self.encoder_.medians_[c]:g})" for c, k in gaps.items() if k]: warnings.warn(f"{_GAPS}: {', '.join(words)}")
 
 _GAPS = "Loan terms unknown, medians used"
+
+# %% ../nbs/09_generator.ipynb #40159470
+@patch
+def _priced(self:LSTMCascadeGenerator, table:pd.DataFrame)->pd.DataFrame:
+    "Principal, term and rate, filled with medians where unknown — and said; age and balance of today where there are such columns."
+    self._say_gaps(_gaps(table))
+    filled = self.encoder_.filled(table)
+    return filled.assign(**{c: table[c].to_numpy() for c in TODAY if c in table})
 
 @patch
 def sequence_to_records(self:LSTMCascadeGenerator,
@@ -408,11 +412,12 @@ def generate_records(self:LSTMCascadeGenerator,
     extra=(), # Columns beside the eight: `scheduled_payment`, `interest_paid`, `principal_paid`, `arrears`, `charged_off`, `recovery`, `capitalised_interest`
     lgd:float=1., # Loss given default, 0..1: what `recovery` is not
     conventions:Conventions=Conventions(), # How the lender keeps its books
-    out=None, overwrite:bool=False, progress:bool=True, # A file to write instead: see `write_records`
+    out=None, overwrite:bool=False, progress:bool=True, # As in `write_records`, which is called with a file to write
 )->pd.DataFrame: # The 8 columns, then those of `extra`; a row a loan-month
     "Payment records for a portfolio: `simulate`, then the ledger."
-    if out is not None: return self.write_records(borrowers, out, overwrite, progress, num_months=num_months, start_date=start_date, initial_status=initial_status, history=history, seed=seed, scenario=scenario,
-                                                  extra=extra, lgd=lgd, conventions=conventions)
+    if out is not None:
+        return self.write_records(borrowers, out, overwrite, progress, num_months=num_months, start_date=start_date, initial_status=initial_status, history=history,
+                                  seed=seed, scenario=scenario, extra=extra, lgd=lgd, conventions=conventions)
     table = as_borrowers(borrowers)
     priced = self._priced(table)
     seqs, known = self.simulate(table, num_months, initial_status, history, seed, start_date, scenario)

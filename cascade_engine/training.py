@@ -6,20 +6,22 @@
 __all__ = ['batches', 'Panel', 'loss_sum', 'mean_nll', 'Recipe', 'train', 'fit_lstm']
 
 # %% ../nbs/06_training.ipynb #b150abca
-import time, warnings
-from dataclasses import dataclass
+import json, os, time, warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from fastcore.basics import patch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import TqdmWarning
-with warnings.catch_warnings():  # without ipywidgets the bar is plain text, which needs no remark
-    warnings.simplefilter("ignore", TqdmWarning)
-    from tqdm.auto import tqdm
 
+from .status import InputError
 from .sequences import PAD, Sequences, split_by_borrower
+from .streaming import fingerprint, tqdm
 from .model import Calendar, LSTMCascadeModel, time_index
 
 # %% ../nbs/06_training.ipynb #6990e568
@@ -64,7 +66,7 @@ def loss_sum(model, panel:Panel, at)->tuple: # (nats, steps)
     "Summed cross-entropy over the real steps of these histories, and their number."
     inputs, features, times, targets = panel.batch(at)
     logits = model(inputs, features, times)
-    return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=-100), int((targets >= 0).sum())
+    return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=-100), int(np.maximum(panel.seqs.lengths[at] - 1, 0).sum())
 
 @torch.no_grad()
 def mean_nll(model, panel:Panel, size:int=1024)->float: # nats a step
@@ -84,6 +86,7 @@ class Recipe:
     patience:int=8 # Epochs without a better held-out loss
     max_minutes:float=None # Wall time
     progress:bool=True # Show a bar?
+    checkpoint:str=None # File to write after every epoch, and to go on from
 
 def train(
     model:LSTMCascadeModel, panel:Panel, recipe:Recipe,
@@ -92,42 +95,43 @@ def train(
     held = split_by_borrower(panel.seqs.borrower_id, .1, recipe.seed)
     parts = [Panel(panel.seqs.take(m), panel.features[m], panel.term[m], panel.max_month, panel.device, panel.calendar and panel.calendar.take(m)) for m in (~held, held)]
     if not all((p.seqs.lengths > 1).any() for p in parts): parts = [panel, panel] # too few borrowers to hold any out
-    start, rows, best, state = time.monotonic(), [], np.inf, None
-    rng = np.random.default_rng(recipe.seed)
-    step = _Stepper(model, recipe, recipe.epochs * len(batches(parts[0].seqs.lengths, recipe.batch_size)) + recipe.epochs)
-    bar = tqdm(total=recipe.epochs, desc="Training", unit="epoch", disable=not recipe.progress)
+    run = _Run(model, recipe, recipe.epochs * len(batches(parts[0].seqs.lengths, recipe.batch_size)) + recipe.epochs)
+    if recipe.checkpoint: run.go_on_from(recipe.checkpoint, panel)
+    start = time.monotonic() - (run.rows[-1]["seconds"] if run.rows else 0)
+    deadline = time.monotonic() + 60 * recipe.max_minutes if recipe.max_minutes else np.inf
+    bar = tqdm(total=recipe.epochs, initial=len(run.rows), desc="Training", unit="epoch", disable=not recipe.progress)
     reason = f"all {recipe.epochs} epochs done"
     try:
-        for epoch in range(1, recipe.epochs + 1):
-            loss, out_of_time = step.epoch(parts[0], rng, start, recipe)
-            nll = mean_nll(step.average, parts[1])
-            rows.append(dict(epoch=epoch, train=loss, held_out=nll, seconds=time.monotonic() - start))
+        for epoch in range(len(run.rows) + 1, recipe.epochs + 1):
+            if run.waited() >= recipe.patience: reason = f"no better held-out loss for {recipe.patience} epochs"; break
+            loss, out_of_time = run.epoch(parts[0], deadline)
+            nll = mean_nll(run.average, parts[1])
+            run.note(epoch=epoch, train=loss, held_out=nll, seconds=time.monotonic() - start)
             bar.update(); bar.set_postfix(train=f"{loss:.4f}", held_out=f"{nll:.4f}")
-            if nll < best: best, state = nll, {k: v.detach().clone() for k, v in step.average.module.state_dict().items()}
             if out_of_time: reason = f"max_minutes={recipe.max_minutes:g} reached in epoch {epoch}"; break
-            if epoch - 1 - int(np.argmin([r["held_out"] for r in rows])) >= recipe.patience: reason = f"no better held-out loss for {recipe.patience} epochs"; break
-    except KeyboardInterrupt: reason = f"interrupted in epoch {len(rows) + 1}"
+            if recipe.checkpoint: run.save(recipe.checkpoint)
+    except KeyboardInterrupt: reason = f"interrupted in epoch {len(run.rows) + 1}"
     finally: bar.close()
-    if state is not None: model.load_state_dict(state)
-    elif rows == []: warnings.warn("Training was interrupted before its first epoch ended: the weights are barely trained")
+    if run.best: model.load_state_dict(run.best)
+    else: warnings.warn("Training was interrupted before its first epoch ended: the weights are barely trained")
     model.eval()
-    return pd.DataFrame(rows, columns=["epoch", "train", "held_out", "seconds"]), reason
+    return pd.DataFrame(run.rows, columns=["epoch", "train", "held_out", "seconds"]), reason
 
 # %% ../nbs/06_training.ipynb #3d7ffa09
-class _Stepper:
-    "Optimiser, schedule and weight average: one epoch at a time."
+class _Run:
+    "What changes while training: optimiser, schedule, weight average, random state, losses so far and the best weights."
     def __init__(self, model, recipe, total):
-        self.model = model
-        self.optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=.1)
+        self.model, self.recipe, self.rows, self.best, self.rng = model, recipe, [], None, np.random.default_rng(recipe.seed)
+        self.optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=.1, fused=True)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, recipe.learning_rate, total_steps=total, pct_start=.2)
         # the average spans about half an epoch, and at most 200 batches
         decay = 1 - 1 / min(200, max(2, total / recipe.epochs / 2))
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
-    def epoch(self, panel, rng, start, recipe)->tuple: # (train nats a step, out of time?)
-        total = steps = 0
+    def epoch(self, panel, deadline)->tuple: # (train nats a step, out of time?)
+        total, steps = torch.zeros((), dtype=torch.float64, device=panel.device), 0
         self.model.train()
-        plan = batches(panel.seqs.lengths, recipe.batch_size, rng)
+        plan = batches(panel.seqs.lengths, self.recipe.batch_size, self.rng)
         usual = np.maximum(panel.seqs.lengths - 1, 0).sum() / len(plan) # steps of a batch, on average
         for at in plan:
             nats, n = loss_sum(self.model, panel, at)
@@ -136,9 +140,53 @@ class _Stepper:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.)
             self.optimiser.step(); self.average.update_parameters(self.model)
             if self.schedule.last_epoch < self.schedule.total_steps - 1: self.schedule.step()
-            total, steps = total + nats.item(), steps + n
-            if recipe.max_minutes and time.monotonic() - start > 60 * recipe.max_minutes: return total / steps, True
-        return total / max(steps, 1), False
+            total += nats.detach(); steps += n # no .item() here: a GPU need not wait
+            if time.monotonic() > deadline: return total.item() / steps, True
+        return total.item() / max(steps, 1), False
+
+    def note(self, **row):
+        if not self.rows or row["held_out"] < min(r["held_out"] for r in self.rows): self.best = {k: v.detach().clone() for k, v in self.average.module.state_dict().items()}
+        self.rows.append(row)
+
+    def waited(self)->int: # epochs since the best
+        return len(self.rows) - 1 - int(np.argmin([r["held_out"] for r in self.rows])) if self.rows else 0
+
+# %% ../nbs/06_training.ipynb #e1c70a58
+@patch
+def _tensors(self:_Run)->dict: # name -> tensor: all that changes, except what is plain JSON
+    parts = dict(model=self.model.state_dict(), average=self.average.state_dict(), best=self.best or {},
+                 random={"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state()} if next(self.model.parameters()).is_cuda else {}))
+    parts |= {f"optimiser.{i}": state for i, state in self.optimiser.state_dict()["state"].items()}
+    return {f"{part}/{k}": v.detach().cpu().contiguous() for part, tensors in parts.items() for k, v in tensors.items()}
+
+@patch
+def save(self:_Run, path):
+    "Write the checkpoint, whole or not at all."
+    notes = dict(inputs=self.inputs, rows=self.rows, numpy=self.rng.bit_generator.state, groups=self.optimiser.state_dict()["param_groups"], schedule=self.schedule.state_dict())
+    scratch = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+    try:
+        save_file(self._tensors(), scratch, {"cascade_engine": json.dumps(notes)})
+        os.replace(scratch, path)
+    finally: scratch.unlink(missing_ok=True)
+
+@patch
+def go_on_from(self:_Run, path, panel):
+    "Take up what a checkpoint holds, where there is one."
+    plain = {k: v for k, v in asdict(self.recipe).items() if k not in ("max_minutes", "progress", "checkpoint")}
+    self.inputs = fingerprint(plain, self.model.config, torch.__version__, panel.seqs.codes, panel.seqs.lengths, panel.seqs.borrower_id, panel.features, panel.term, panel.max_month, panel.calendar,
+                              [p.detach().cpu().numpy() for p in self.model.parameters()])
+    if not Path(path).exists(): return
+    try:
+        with safe_open(path, "pt") as file: notes, tensors = json.loads(file.metadata()["cascade_engine"]), {k: file.get_tensor(k) for k in file.keys()}
+    except Exception as e: raise InputError(f"{path} is no checkpoint of a training: remove it or name another file") from e
+    if notes["inputs"] != self.inputs: raise InputError(f"{path} belongs to a training with other data or settings: remove it or name another file")
+    def part(name): return {k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}/")}
+    self.model.load_state_dict(part("model")); self.average.load_state_dict(part("average"))
+    self.optimiser.load_state_dict(dict(state={i: part(f"optimiser.{i}") for i in range(len(notes["groups"][0]["params"]))}, param_groups=notes["groups"]))
+    self.schedule.load_state_dict(notes["schedule"])
+    self.rows, self.best, self.rng.bit_generator.state = notes["rows"], part("best"), notes["numpy"]
+    torch.set_rng_state(part("random")["cpu"])
+    if "cuda" in part("random"): torch.cuda.set_rng_state(part("random")["cuda"])
 
 # %% ../nbs/06_training.ipynb #1c2b937c
 def fit_lstm(
@@ -147,7 +195,7 @@ def fit_lstm(
     **model_args, # `hidden_dim`, `num_layers`, `dropout`, `output_dropout`, `time_sizes`
 )->tuple: # (model, loss table, why it stopped)
     "Build and train; the same seed gives the same weights, and the caller's random state is left alone."
-    with torch.random.fork_rng(devices=[0] if panel.device == "cuda" else []):
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if panel.device == "cuda" else []):
         torch.manual_seed(recipe.seed)
         model = LSTMCascadeModel(borrower_feature_dim=panel.features.shape[1], prior=matrix is not None, **model_args)
         if matrix is not None: model.start_from(matrix)
