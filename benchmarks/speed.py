@@ -69,7 +69,7 @@ def sampler(small):
                 for w in weights: torch.mm(x, w)
         for threads in dict.fromkeys((1, os.cpu_count())):
             torch.set_num_threads(threads)
-            times = in_turn({"ours": ours, "plain": plain, "products": products}, 3 if small else 9)
+            times = in_turn({"ours": ours, "plain": plain, "products": products}, 3 if small else 5)
             out[f"{hidden}x2, {threads} thread{'s' * (threads > 1)}"] = times | {"ratio_wall": times["ours"]["wall_min"] / times["products"]["wall_min"], "ratio_cpu": times["ours"]["cpu"] / times["products"]["cpu"]}
     return out | dict(loans=n, steps=int(live.sum()))
 

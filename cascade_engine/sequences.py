@@ -127,6 +127,7 @@ def to_lists(self:Sequences)->list:
 # %% ../nbs/01_sequences.ipynb #e853e9dc
 def _number(table:pd.DataFrame)->np.ndarray: # (rows,) months as int64
     "The `month` column as whole numbers from 1."
+    if table["month"].dtype == np.int64 and (table["month"] >= 1).all(): return table["month"].to_numpy()
     month = pd.to_numeric(table["month"], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     bad = ~np.isfinite(month) | (month < 1) | (month != np.floor(month))
     if bad.any():
@@ -137,12 +138,11 @@ def _number(table:pd.DataFrame)->np.ndarray: # (rows,) months as int64
 def check_months(loan:np.ndarray, month:np.ndarray, ids)->None: # sorted by loan, then month
     "Months of every loan run 1..N: no gap, no duplicate."
     start = np.r_[True, loan[1:] != loan[:-1]]
-    expected = np.where(start, 1, np.r_[0, month[:-1] + 1])
-    if len(bad := np.flatnonzero(month != expected)):
+    if len(bad := np.flatnonzero(month - np.r_[0, month[:-1]*~start[1:]] != 1)):
         i = bad[0]
         name = ids[loan[i]]
         if not start[i] and month[i] == month[i-1]: raise InputError(f"Loan {name!r} has month {month[i]} twice. One row a loan and month.")
-        raise InputError(f"Loan {name!r} has month {month[i]} where month {expected[i]} is due: months run 1..N without a gap.")
+        raise InputError(f"Loan {name!r} has month {month[i]} where month {1 if start[i] else month[i-1] + 1} is due: months run 1..N without a gap.")
 
 # %% ../nbs/01_sequences.ipynb #9f1db59c
 @patch(cls_method=True)
@@ -158,7 +158,8 @@ def from_table(cls:Sequences,
     month = _number(table)
     codes = STATUS.encode(table["payment_status"], lambda i: f"in row {i} (loan {table['loan_id'].iloc[i]!r}, month {month[i]})")
     order = slice(None)
-    if not (np.diff(loan) >= 0).all() or ((np.diff(loan) == 0) & (np.diff(month) <= 0)).any():
+    step = np.diff(loan)
+    if not (step >= 0).all() or ((step == 0) & (month[1:] <= month[:-1])).any():
         order = np.lexsort((month, loan))
         loan, month, codes = loan[order], month[order], codes[order]
     check_months(loan, month, ids)
@@ -238,14 +239,15 @@ def split_by_borrower(
 # %% ../nbs/01_sequences.ipynb #1bf52f25
 def read_table(
     path, # File ending in `.csv` or `.parquet`
+    only=None, # Columns to read where they are there. None: all
 )->pd.DataFrame:
     "A table from CSV or Parquet; `loan_id` and `borrower_id` are text."
     path = Path(path)
     _format(path)
     if not path.is_file(): raise InputError(f"No such file: {path}")
     try:
-        if path.suffix == ".parquet": table = pd.read_parquet(path)
-        else: table = pd.read_csv(path, dtype={"loan_id": str, "borrower_id": str}, low_memory=False)
+        if path.suffix == ".parquet": table = pd.read_parquet(path, columns=only and [c for c in pa.parquet.read_schema(path).names if c in only])
+        else: table = pd.read_csv(path, dtype={"loan_id": str, "borrower_id": str}, low_memory=False, usecols=only and (lambda c: c in only))
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError, OSError) as e:
         raise InputError(f"Cannot read {path}: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from e
     ids = [c for c in ("loan_id", "borrower_id") if c in table]
@@ -257,7 +259,7 @@ def _format(path:Path)->str:
 
 def read_sequences(path)->Sequences:
     "Histories from a tidy CSV or Parquet file."
-    return Sequences.from_table(read_table(path))
+    return Sequences.from_table(read_table(path, ("loan_id", "borrower_id", "month", "payment_status")))
 
 # %% ../nbs/01_sequences.ipynb #3c5e1b7a
 def table_to_file(
