@@ -1,7 +1,7 @@
 """Speed and scale on one machine: drawing, streaming, reading and training, beside the specification's table, a plain torch loop and the bare matrix products.
 
     python benchmarks/speed.py                    # all parts, one after another, each in a process of its own; about an hour on two quiet cores
-    python benchmarks/speed.py --only sampler     # one part; the others keep their stored figures
+    python benchmarks/speed.py --only sampler     # one part (repeat for more); the others keep their stored figures
     python benchmarks/speed.py --small            # a tenth of the sizes and epochs, nothing stored
 
 Contestants take turns within one run, so that a ratio holds on a machine that others use too; CPU seconds are of this process alone. Results go to
@@ -44,7 +44,7 @@ def network(hidden, bank):
     model = LSTMCascadeModel(hidden_dim=hidden, time_sizes=time_sizes(24), prior=True).start_from(TransitionMatrix.fit(bank.sequences).probs).eval()
     return model, FeatureEncoder().fit(bank.borrowers).transform(bank.borrowers), bank.borrowers["term_months"].to_numpy(float), loan_keys(bank.borrowers["loan_id"])
 
-def sampler(small):
+def sampler(small, threads):
     "10,000 × 24 states: ours, a plain torch loop, and nothing but the matrix products of the loans that are live."
     import torch
     from cascade_engine import simulate_bank
@@ -67,10 +67,10 @@ def sampler(small):
         def products():
             for x in rows:
                 for w in weights: torch.mm(x, w)
-        for threads in dict.fromkeys((1, os.cpu_count())):
-            torch.set_num_threads(threads)
+        for k in threads or dict.fromkeys((1, os.cpu_count())):
+            torch.set_num_threads(k)
             times = in_turn({"ours": ours, "plain": plain, "products": products}, 3 if small else 5)
-            out[f"{hidden}x2, {threads} thread{'s' * (threads > 1)}"] = times | {"ratio_wall": times["ours"]["wall_min"] / times["products"]["wall_min"], "ratio_cpu": times["ours"]["cpu"] / times["products"]["cpu"]}
+            out[f"{hidden}x2, {k} thread{'s' * (k > 1)}"] = times | {"ratio_wall": times["ours"]["wall_min"] / times["products"]["wall_min"], "ratio_cpu": times["ours"]["cpu"] / times["products"]["cpu"]}
     return out | dict(loans=n, steps=int(live.sum()))
 
 def generator(hidden=64):
@@ -91,7 +91,7 @@ def sizes(small):
             times = [clock(lambda: lstm.simulate(borrowers.head(n), num_months=24)) for _ in range(1 if n > 100_000 else 3)]
             out[f"{hidden}x2 {n}"] = dict(wall=statistics.median(w for w, _ in times), wall_min=min(w for w, _ in times), cpu=statistics.median(c for _, c in times))
         fit = [n for n in counts if f"{hidden}x2 {n}" in out]
-        out[f"{hidden}x2 slope"] = float(np.polyfit(np.log(fit[1:]), np.log([out[f"{hidden}x2 {n}"]["cpu"] for n in fit[1:]]), 1)[0])
+        if len(fit) > 2: out[f"{hidden}x2 slope"] = float(np.polyfit(np.log(fit[1:]), np.log([out[f"{hidden}x2 {n}"]["cpu"] for n in fit[1:]]), 1)[0])
     return out | dict(counts=counts)
 
 def matrix(small):
@@ -222,14 +222,13 @@ def table(r):
     "Markdown from the stored figures; a part that has not run is left out."
     rows = []
     def add(what, figure, target="–"): rows.append((what, figure, target))
-    cores = r["cores"]
     if "sizes" in r:
         z = r["sizes"]
         for n, spec in ((10_000, "~30 s"), (100_000, "~5 min")):
             if f"64x2 {n}" in z:
-                for h in (64, 128): add(f"generation, {n:,} × 24 states, {h}×2, public face", f"{seconds(z[f'{h}x2 {n}']['wall_min'])} (median {seconds(z[f'{h}x2 {n}']['wall'])}; CPU {seconds(z[f'{h}x2 {n}']['cpu'])})", f"specification {spec}")
+                for h in (h for h in (64, 128) if f"{h}x2 {n}" in z): add(f"generation, {n:,} × 24 states, {h}×2, public face", f"{seconds(z[f'{h}x2 {n}']['wall_min'])} (median {seconds(z[f'{h}x2 {n}']['wall'])}; CPU {seconds(z[f'{h}x2 {n}']['cpu'])})", f"specification {spec}")
         n = z["counts"][-1]
-        add(f"generation, {n:,} × 24 states, 64×2", f"{seconds(z[f'64x2 {n}']['wall_min'])} (CPU {seconds(z[f'64x2 {n}']['cpu'])})")
+        if n > 100_000: add(f"generation, {n:,} × 24 states, 64×2", f"{seconds(z[f'64x2 {n}']['wall_min'])} (CPU {seconds(z[f'64x2 {n}']['cpu'])})")
         add(f"growth, log CPU seconds on log loans, {z['counts'][1]:,} to {n:,}", f"slope {z['64x2 slope']:.2f}", "1")
     for name, t in (r.get("sampler") or {}).items():
         if not isinstance(t, dict): continue
@@ -245,30 +244,31 @@ def table(r):
         t = r["training"]; s, o, d = t["specification"], t["ours"], t["default_epoch"]
         add(f"training, {t['loans']:,} × 24, the specification's recipe, {t['epochs']} epochs", f"{seconds(s['wall'])} (CPU {seconds(s['cpu'])}); held-out {s['nll_last']:.4f}, best {s['nll_best']:.4f} (truth {t['truth']:.4f})", "specification ~2 min on 4 cores")
         add(f"– ours to that loss: 64×2, {o['recipe']['epochs']} epochs, no dropout", f"{seconds(o['wall'])} (CPU {seconds(o['cpu'])}); held-out {o['nll']:.4f}")
-        add("– share of the time", f"1/{t['ratio_wall']:.1f} (CPU 1/{t['ratio_cpu']:.1f})", "at most 1/8")
+        add("– share of the time" + (f" ({t['how']})" if "how" in t else ""), f"1/{t['ratio_wall']:.1f} (CPU 1/{t['ratio_cpu']:.1f})", "at most 1/8")
         add("– the default recipe (128×2, dropout 0.4, 20 epochs), from two epochs", f"{seconds(20*d['wall'])} (CPU {seconds(20*d['cpu'])}); held-out after 2 epochs {d['nll_after_2']:.4f}", "specification ~2 min on 4 cores")
     if "memory" in r: add(f"memory that training adds, {r['memory']['loans']:,} × 24", f"{r['memory']['added_mib']:.0f} MiB, {r['memory']['ratio']:.1f} × histories and borrowers", "at most 3 ×")
-    head = (f"{r['machine']}. Wall seconds are the least of several (median in brackets); the machine was shared with other work, so that CPU seconds and ratios, taken in turn within one run, "
-            "say more. One thread unless said otherwise. A GPU was not at hand.\n\n| what | figure | target |\n| --- | --- | --- |\n")
+    head = (f"{r['machine']}, load average {r['load']:.0f}. Wall seconds are the least of several (median in brackets). Where the load is above the number of cores, others took turns: "
+            "CPU seconds, and ratios, taken in turn within one run, then say more. One thread unless said otherwise. A GPU was not at hand.\n\n| what | figure | target |\n| --- | --- | --- |\n")
     return head + "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\nOther generators on the same task: [fidelity](fidelity-cards.md).\n"
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=PARTS, action="append"); parser.add_argument("--small", action="store_true")
+    parser.add_argument("--threads", type=int, action="append", help="threads of the sampler part; default: one, and as many as there are cores")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS); parser.add_argument("--stream", help=argparse.SUPPRESS)
     a = parser.parse_args()
     warnings.simplefilter("ignore")
     if a.stream: loans, ending, kind = a.stream.split(","); return print(json.dumps(stream(int(loans), ending, kind)))
-    if a.part: return print(json.dumps(globals()[a.part](a.small)))
+    if a.part: return print(json.dumps(globals()[a.part](a.small, *[a.threads] * (a.part == "sampler"))))
     os.environ.setdefault("OMP_NUM_THREADS", "1") # the sampler part sets its own
-    stored = HERE / "results" / "speed.json"
-    results = json.loads(stored.read_text()) if stored.exists() and not a.small else {}
-    results |= dict(machine=f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", cores=os.cpu_count())
+    stored, results = HERE / "results" / "speed.json", {}
     for part in a.only or PARTS:
-        results[part] = child("--part", part, *["--small"] * a.small)
-        if not a.small:
-            stored.write_text(json.dumps({k: results[k] for k in ("machine", "cores", *PARTS) if k in results}, indent=1) + "\n")
-            stored.with_suffix(".md").write_text(table(results))
+        figures = child("--part", part, *["--small"] * a.small, *[f"--threads={k}" for k in a.threads or ()])
+        if stored.exists() and not a.small: results = json.loads(stored.read_text())
+        results |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", "load": os.getloadavg()[2], part: figures}
+        if a.small: continue
+        stored.write_text(json.dumps({k: results[k] for k in ("machine", "load", *PARTS) if k in results}, indent=1) + "\n")
+        stored.with_suffix(".md").write_text(table(results))
     print(table(results))
 
 if __name__ == "__main__": main()

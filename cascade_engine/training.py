@@ -122,7 +122,7 @@ class _Run:
     "What changes while training: optimiser, schedule, weight average, random state, losses so far and the best weights."
     def __init__(self, model, recipe, total):
         self.model, self.recipe, self.rows, self.best, self.rng = model, recipe, [], None, np.random.default_rng(recipe.seed)
-        self.optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=.1, fused=True)
+        self.optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=.1)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, recipe.learning_rate, total_steps=total, pct_start=.2)
         # the average spans about half an epoch, and at most 200 batches
         decay = 1 - 1 / min(200, max(2, total / recipe.epochs / 2))
