@@ -6,8 +6,8 @@
 __all__ = ['MAX_COLUMNS', 'UNPACKED', 'MEMORY', 'GROUP', 'SCENARIOS', 'memory_limit', 'read_upload', 'check_borrowers', 'Tasks',
            'main']
 
-# %% ../nbs/16_workers.ipynb #8f9c205d
-import hashlib, json, os, queue, sys, threading, warnings
+# %% ../nbs/16_workers.ipynb #35a9f9a2
+import hashlib, json, os, queue, shutil, sys, tempfile, threading, warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from fastcore.basics import patch
 
 from .status import InputError
-from .sequences import read_table
+from .sequences import read_table, table_to_file
 from .features import FeatureEncoder, as_borrowers
 from .amortization import contract
 from .scenarios import baseline, half_severe, severely_adverse
@@ -106,16 +106,16 @@ class Tasks:
     def keep(self, table, folder)->dict: # loans, columns, share missing of each feature, files
         "Write a portfolio's files."
         missing = {k: round(v, 4) for k, v in FeatureEncoder().fit(table).missing_.items() if v}
-        with self.writing(f"{folder}/borrowers.csv") as csv: table.to_csv(csv, index=False, date_format="%Y-%m-%d", lineterminator="\n")
+        csv = self.put_csv(table, f"{folder}/borrowers.csv")
         with self.writing(f"{folder}/borrowers.parquet") as parquet: pq.write_table(pa.Table.from_pandas(table, preserve_index=False), parquet, row_group_size=GROUP)
-        return dict(loans=len(table), columns=list(table), missing=missing, files=[csv.file, parquet.file])
+        return dict(loans=len(table), columns=list(table), missing=missing, files=[csv, parquet.file])
 
 # %% ../nbs/16_workers.ipynb #9f3c28f9
 class _Counted:
     "A file that knows its size and hash."
     def __init__(self, out, path): self.out, self.path, self.size, self.sha = out, path, 0, hashlib.sha256()
     def write(self, data):
-        data = data.encode() if isinstance(data, str) else bytes(data)
+        data = bytes(data)
         self.size += len(data); self.sha.update(data)
         return self.out.write(data)
     def tell(self): return self.size
@@ -134,6 +134,14 @@ def writing(self:Tasks, path:str): # A `_Counted`
         yield _Counted(out, path)
         if "file" in self.fs.protocol: out.flush(); os.fsync(out.fileno())
 
+@patch
+def put_csv(self:Tasks, table:pd.DataFrame, path:str, header:bool=True)->File:
+    "A table as the library writes it."
+    with tempfile.NamedTemporaryFile() as scratch:
+        table_to_file(table, scratch.name, ".csv", header)
+        with self.writing(path) as out: shutil.copyfileobj(scratch, out, 2**20)
+    return out.file
+
 # %% ../nbs/16_workers.ipynb #c26ba963
 @patch
 def part(self:Tasks, borrowers:str, groups:list, request:dict, stem:str, header:bool)->int: # Rows written
@@ -143,8 +151,7 @@ def part(self:Tasks, borrowers:str, groups:list, request:dict, stem:str, header:
     scenario = SCENARIOS[request["scenario"]]() if request["scenario"] else None
     records = generator.generate_records(table, request["num_months"], request["start_date"], seed=request["seed"], scenario=scenario)
     with self.writing(f"{stem}.parquet") as f: pq.write_table(pa.Table.from_pandas(records, preserve_index=False), f)
-    if request["format"] == "csv":
-        with self.writing(f"{stem}.csv") as f: records.to_csv(f, index=False, header=header, date_format="%Y-%m-%d", lineterminator="\n")
+    if request["format"] == "csv": self.put_csv(records, f"{stem}.csv", header)
     return len(records)
 
 @patch
