@@ -21,7 +21,7 @@ demo: .venv/.installed ## Simulate a bank, learn it, generate, price, judge; res
 	@$(PY) tools/demo.py
 
 test: .venv/.installed ## Every notebook and every test; ends with N passed, N failed
-	@$(PY) -m pytest -q -n 2 tests
+	@$(PY) -m pytest -q -n 2 --dist loadgroup tests
 
 export: .venv/.installed ## Notebooks -> cascade_engine/, and clean
 	.venv/bin/nbdev_export

@@ -8,8 +8,9 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-extras = {"torch": cfg["torch_requirements"].split()}
-extras["dev"] = cfg["dev_requirements"].split() + extras["torch"]
+extras = {name: cfg[f"{name}_requirements"].split() for name in ("torch", "api", "s3")}
+extras["s3"] += extras["api"]
+extras["dev"] = cfg["dev_requirements"].split() + extras["torch"] + extras["s3"]
 
 setup(
     name=cfg["pip_name"],
