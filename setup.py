@@ -8,8 +8,8 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-extras = {"torch": cfg["torch_requirements"].split()}
-extras["dev"] = cfg["dev_requirements"].split() + extras["torch"]
+extras = {"torch": cfg["torch_requirements"].split(), "validation": cfg["validation_requirements"].split()}
+extras["dev"] = cfg["dev_requirements"].split() + extras["torch"] + extras["validation"]
 
 setup(
     name=cfg["pip_name"],

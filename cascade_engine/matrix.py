@@ -18,11 +18,17 @@ from .sequences import PAD, Sequences, as_sequences
 # %% ../nbs/03_matrix.ipynb #4f75c893
 def count_transitions(
     sequences, # Histories in any accepted form
+    steps:int=1, # Months ahead, from 1
 )->np.ndarray: # (8, 8) int64: from row, to column
-    "One-step transitions. The last month of a history is no departure: it is in no denominator."
+    "Transitions over `steps` months. A month without one so far ahead is no departure: it is in no denominator; a terminal status stays."
+    if steps < 1: raise InputError(f"steps is {steps}. Allowed: from 1.")
     seqs = as_sequences(sequences)
-    real = seqs.mask[:, 1:]
-    pairs = seqs.codes[:, :-1][real].astype(np.int64) * len(STATUS) + seqs.codes[:, 1:][real]
+    codes = np.hstack([seqs.codes, np.full((len(seqs), steps - 1), PAD, np.uint8)])
+    ended = STATUS.terminal[np.minimum(seqs.last, len(STATUS) - 1)] & (seqs.last != PAD)
+    after = np.arange(codes.shape[1]) - seqs.lengths[:, None] # months after the end, from 0
+    codes = np.where(ended[:, None] & (after >= 0) & (after < steps - 1), seqs.last[:, None], codes)
+    real = codes[:, steps:] != PAD
+    pairs = codes[:, :-steps][real].astype(np.int64) * len(STATUS) + codes[:, steps:][real]
     return np.bincount(pairs, minlength=len(STATUS)**2).reshape(len(STATUS), len(STATUS))
 
 # %% ../nbs/03_matrix.ipynb #c7f986aa

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(p for p in (ROOT / "cascade_engine").glob("*.py") if p.name not in ("__init__.py", "_modidx.py"))
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 LAYERS = [["status", "sequences", "streaming"], ["features", "matrix"], ["model", "sampling"], ["training", "terms", "amortization", "scenarios"],
-          ["generator", "validation", "plots"], ["portfolio", "cli", "forecasts", "stress", "service", "spark"]]
+          ["generator", "validation", "plots", "utility", "privacy", "figures", "report"], ["portfolio", "cli", "forecasts", "stress", "service", "spark"]]
 ORDER = {name: 10 * depth + place for depth, layer in enumerate(LAYERS) for place, name in enumerate(layer)}
 
 @pytest.fixture(scope="module")
