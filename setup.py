@@ -8,7 +8,8 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-extras = {"torch": cfg["torch_requirements"].split(), "validation": cfg["validation_requirements"].split()}
+extras = {"torch": cfg["torch_requirements"].split(), "validation": cfg["validation_requirements"].split(),
+          **{f"peers-{p}": cfg[f"peers_{p}_requirements"].split() for p in ("sdv", "mostlyai")}}
 extras["dev"] = cfg["dev_requirements"].split() + extras["torch"] + extras["validation"]
 
 setup(

@@ -6,8 +6,9 @@
 __all__ = ['OUTCOMES', 'Figure', 'dynamics', 'segment_labels', 'segment_rates', 'by_segment', 'Study', 'discriminate', 'collect',
            'calibrate', 'memorised', 'membership']
 
-# %% ../nbs/10_figures.ipynb #aaf17896
+# %% ../nbs/10_figures.ipynb #404ebb46
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Callable
 
 import numpy as np
@@ -45,7 +46,7 @@ def _limit(d:np.ndarray)->float:
     from scipy.stats import t # comes with scikit-learn, without which no figure has few repeats
     return float(d.mean() + t.ppf(.95, len(d) - 1) * d.std(ddof=1) * (1 + 1 / len(d)) ** .5) if len(d) > 1 else np.nan
 
-# %% ../nbs/10_figures.ipynb #5a0fd3dc
+# %% ../nbs/10_figures.ipynb #3c3efea3
 def _rate(name, group, unit, definition, read)->Figure:
     def measure(a, b):
         x, y = (np.nan if v is None else v for v in (read(a), read(b)))
@@ -65,13 +66,13 @@ def _gap(read):
 
 def dynamics()->list:
     "The figures of status histories alone."
-    out = []
+    out, rolls, cures = [], lru_cache(4)(roll_rates), lru_cache(4)(cure_rates) # both sides at hand, once for all buckets
     for k in (1, 2, 3):
         for w, words in ((False, "every row alike"), (True, "rows by real departures")):
             out.append(_distance(f"transition_error{'' if k == 1 else f'_{k}m'}{'_weighted' if w else ''}", "transitions", "probability",
                 f"mean |difference| of the {k}-month transition matrices, {words}", lambda a, b, k=k, w=w: transition_error(a, b, k, w)))
-    for a, b in ROLLS: out.append(_rate(f"roll {a} → {b}", "transitions", "share a month", "one bucket worse next month, of loan-months in the bucket", lambda s, a=a: roll_rates(s)[a]))
-    for a in ("30_days", "60_days", "90_days"): out.append(_rate(f"cure {a}", "transitions", "share a month", "nothing unpaid next month, of loan-months in the bucket", lambda s, a=a: cure_rates(s)[a]))
+    for a, b in ROLLS: out.append(_rate(f"roll {a} → {b}", "transitions", "share a month", "one bucket worse next month, of loan-months in the bucket", lambda s, a=a: rolls(s)[a]))
+    for a in ("30_days", "60_days", "90_days"): out.append(_rate(f"cure {a}", "transitions", "share a month", "nothing unpaid next month, of loan-months in the bucket", lambda s, a=a: cures(s)[a]))
     return out + [
         _distance("time_in_status_error", "paths", "share", "mean |difference| of the shares of visits lasting over 1..12 months, statuses alike", _gap(time_in_status)),
         _distance("status_mix_error", "paths", "share", "mean |difference| of the status mix over months and statuses", _gap(status_mix)),
@@ -79,7 +80,7 @@ def dynamics()->list:
         _rate("default_rate", "defaults", "share", "histories that end in default, of all", default_rate),
         _distance("default_rate_match", "defaults", "share", "smaller default rate over the larger", lambda a, b: match(default_rate(a), default_rate(b)), perfect=1.)]
 
-# %% ../nbs/10_figures.ipynb #e503fb48
+# %% ../nbs/10_figures.ipynb #a8d5cac1
 def segment_labels(
     borrowers:pd.DataFrame, # One row a loan, with `loan_id`
     columns, # Names of columns
@@ -103,20 +104,21 @@ def segment_rates(
     least:int=30, # Loans; a smaller segment is left out
 )->pd.DataFrame: # A row a segment: loans, both rates, their difference, half-width of its 95 % interval, inside?
     "Default by segment, generated against real, with what chance allows."
-    sides = []
-    for s in (real, synthetic):
-        y = pd.DataFrame(dict(y=OUTCOMES[outcome](s).astype(float), person=s.borrower_id))
-        wide = labels.reindex(s.loan_id).reset_index(drop=True)
-        sides.append(pd.concat([y.assign(segment=c + ": " + wide[c]) for c in wide]))
-    n, p = (pd.concat([x.groupby("segment")["y"].agg(how) for x in sides], axis=1, keys=[0, 1]) for how in ("size", "mean"))
-    pooled = (n * p).sum(axis=1) / n.sum(axis=1)
-    noise = sum(_clustered(x, pooled) for x in sides) # variance of the difference, were both rates the pooled one
-    table = pd.DataFrame(dict(real_loans=n[0], synthetic_loans=n[1], real=p[0], synthetic=p[1], difference=p[1] - p[0], half_width=1.96 * noise ** .5))[n.min(axis=1) >= least]
+    sides = [(labels.index.get_indexer(s.loan_id), OUTCOMES[outcome](s).astype(float), pd.factorize(s.borrower_id)[0]) for s in (real, synthetic)]
+    parts = []
+    for c in labels:
+        code, names = pd.factorize(labels[c], sort=True)
+        n, total = (np.stack([np.bincount(code[at], w, len(names)) for at, w in pairs]) for pairs in ([(at, None) for at, _, _ in sides], [(at, y) for at, y, _ in sides]))
+        p, pooled = total / np.maximum(n, 1), total.sum(0) / np.maximum(n.sum(0), 1)
+        noise = sum(_clustered(code[at], y - pooled[code[at]], person, m) for (at, y, person), m in zip(sides, n)) # variance of the difference, were both rates the pooled one
+        parts.append(pd.DataFrame(dict(real_loans=n[0].astype(int), synthetic_loans=n[1].astype(int), real=p[0], synthetic=p[1], difference=p[1] - p[0], half_width=1.96 * noise ** .5),
+                                  pd.Index([f"{c}: {name}" for name in names], name="segment"))[n.min(0) >= least])
+    table = pd.concat(parts)
     return table.assign(inside=table["difference"].abs() <= table["half_width"] + 1e-12)
 
-def _clustered(x, pooled)->pd.Series: # segment -> variance of the rate
-    sums = (x["y"] - x["segment"].map(pooled)).groupby([x["segment"], x["person"]]).sum()
-    return (sums ** 2).groupby("segment").sum() / x.groupby("segment").size() ** 2
+def _clustered(code, residual, person, n)->np.ndarray: # (segments,) variance of each rate
+    key, at = np.unique(code.astype(np.int64) * (person.max() + 1) + person, return_inverse=True)
+    return np.bincount(key // (person.max() + 1), np.bincount(at, residual) ** 2, len(n)) / np.maximum(n, 1) ** 2
 
 # %% ../nbs/10_figures.ipynb #019ccd6a
 def by_segment(
@@ -182,7 +184,7 @@ def discriminate(study:Study, repeats:int)->dict:
     f = Figure("discriminator_auc", "classifiers", "AUC", f"boosted trees telling real from generated, out of fold by person, from {what}; 0.5 is a coin", measure, perfect=.5)
     return study.rows([f], repeats)[0]
 
-# %% ../nbs/10_figures.ipynb #a6524b6f
+# %% ../nbs/10_figures.ipynb #ebdce418
 def collect(study:Study, fake:Sequences, fake_table, repeats:int)->list:
     "Train on generated, test on real."
     if study.train is None: # one half to learn from, the other to be judged on
@@ -195,11 +197,15 @@ def collect(study:Study, fake:Sequences, fake_table, repeats:int)->list:
     x = _columns([book_table, test_table, fake_table]) if known else [None] * 3
     def score(s, f, target): return collections_auc(s, test, (f, x[1]) if known else None, target, seed=study.seed)
     rows = []
+    half = split_by_borrower(book.borrower_id, .5, study.seed)
     for target, words in (("cured", "cure"), ("charged_off", "charge off")):
+        if known: # columns that do not help within the real book are left out, as a modeller would
+            use, plain = (collections_auc(book.take(half), book.take(~half), f, target, seed=study.seed) for f in ((x[0][half], x[0][~half]), None))
+            if not use > plain: known, x = False, [None] * 3
         best, found, apart = score(book, x[0], target), score(fake, x[2], target), []
         for k in range(repeats):
-            half = split_by_borrower(book.borrower_id, .5, study.seed + k)
-            one, two = (score(book.take(m), x[0][m] if known else None, target) for m in (half, ~half))
+            part = split_by_borrower(book.borrower_id, .5, study.seed + k)
+            one, two = (score(book.take(m), x[0][m] if known else None, target) for m in (part, ~part))
             apart.append(abs(1 - one / two) * .5 ** .5)
         f = Figure(f"collections_auc_ratio, {target}", "classifiers", "ratio", f"AUC on held-out real accounts of a model of '{words} within 6 months', learned from generated over learned from real", None, perfect=1.)
         rows.append(f.row(min(found / best, 1.), best, found, apart))

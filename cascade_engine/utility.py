@@ -35,11 +35,15 @@ def history_features(
     changes = steps.sum(1) - steps[:, ::k + 1].sum(1)
     return np.column_stack([codes, counts, steps[:, :5 * k], longest, changes, seqs.lengths, seqs.first, np.minimum(seqs.last, k)]).astype(np.float32)
 
-# %% ../nbs/10_utility.ipynb #c6fc5a6b
+# %% ../nbs/10_utility.ipynb #99f6ba38
 def _learner(seed, **kw):
     try: from sklearn.ensemble import HistGradientBoostingClassifier
     except ImportError as e: raise ImportError("This figure needs scikit-learn: pip install 'cascade-engine[validation]'") from e
     return HistGradientBoostingClassifier(**{**dict(max_iter=80, learning_rate=.1, max_leaf_nodes=15, l2_regularization=1., early_stopping=False, random_state=seed), **kw})
+
+def _scores(x, y, new, seed, **kw)->np.ndarray: # (n,) probability of y for the rows of `new`
+    known = np.isfinite(x).any(0) # a column that is empty in training cannot be binned
+    return _learner(seed, **kw).fit(x[:, known], y).predict_proba(new[:, known])[:, 1]
 
 def auc(
     yes, score, # (N,) what happened, and how likely it was said to be
@@ -65,7 +69,7 @@ def discriminator(
     fold, score = np.random.default_rng(seed).permutation(len(people))[person] % folds, np.full(len(x), .5)
     for k in range(folds):
         held = fold == k
-        if len(set(is_real[~held])) == 2: score[held] = _learner(seed).fit(x[~held], is_real[~held]).predict_proba(x[held])[:, 1]
+        if len(set(is_real[~held])) == 2: score[held] = _scores(x[~held], is_real[~held], x[held], seed)
     return auc(is_real, score), score
 
 # %% ../nbs/10_utility.ipynb #b1e011b5
@@ -98,7 +102,7 @@ def _known_by(codes, late, loan, t, lags)->np.ndarray: # (n, K) float32
     so_far = [in_status, late.cumsum(1), (codes == 1).cumsum(1), entered.cumsum(1), worst]
     return np.column_stack([*(past[loan, t + lags - j] for j in range(lags)), *(x[loan, t] for x in so_far), t + 1]).astype(np.float32)
 
-# %% ../nbs/10_utility.ipynb #28f36a68
+# %% ../nbs/10_utility.ipynb #8df652c2
 def collections_auc(
     train, # Histories to learn from
     test, # Real, held-out histories
@@ -110,10 +114,9 @@ def collections_auc(
     (a, x), (b, y) = collections_cases(train, months), collections_cases(test, months)
     if a[target].nunique() < 2 or b[target].nunique() < 2: return float("nan")
     if features is not None: x, y = np.hstack([x, features[0][a["loan"]]]), np.hstack([y, features[1][b["loan"]]])
-    learner = _learner(seed, max_iter=60, learning_rate=.06, max_leaf_nodes=8, min_samples_leaf=30).fit(x, a[target])
-    return auc(b[target], learner.predict_proba(y)[:, 1])
+    return auc(b[target], _scores(x, a[target], y, seed, max_iter=60, learning_rate=.06, max_leaf_nodes=8, min_samples_leaf=30))
 
-# %% ../nbs/10_utility.ipynb #2b012766
+# %% ../nbs/10_utility.ipynb #1f65b9d5
 EVENTS = { # event: (from, to), as codes
     "grace_period next month": ((0, 1), (1,)),
     "30_days next month": ((0, 1), (2, 3, 4, 5)),
@@ -135,9 +138,12 @@ def reliability(
     bins:int=10,
 )->pd.DataFrame: # A row a bin: mean predicted, share that happened, steps
     "Predicted against observed, in bins of equal size."
-    at = pd.Series(predicted).rank(method="first").sub(1).mul(bins).floordiv(max(len(predicted), 1)).to_numpy(int)
-    table = pd.DataFrame(dict(bin=at, predicted=np.asarray(predicted, float), observed=np.asarray(happened, float)))
-    return table.groupby("bin").agg(predicted=("predicted", "mean"), observed=("observed", "mean"), steps=("observed", "size"))
+    predicted, happened = np.asarray(predicted, float), np.asarray(happened, float)
+    at = np.empty(len(predicted), int)
+    at[np.argsort(predicted, kind="stable")] = np.arange(len(predicted)) * bins // max(len(predicted), 1)
+    n = np.bincount(at, minlength=bins)
+    table = pd.DataFrame(dict(predicted=np.bincount(at, predicted, bins) / np.maximum(n, 1), observed=np.bincount(at, happened, bins) / np.maximum(n, 1), steps=n))
+    return table[n > 0].rename_axis("bin")
 
 def ece(predicted, happened, bins:int=10)->float: # probability, 0..1; NaN without steps
     "Expected calibration error."
