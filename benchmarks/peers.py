@@ -47,6 +47,7 @@ def mostlyai(train, people, wanted, minutes, folder):
     return out[["loan_id", "month", "payment_status"]], took, time.perf_counter() - start, len(people)
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5: print(__doc__); sys.exit()
     warnings.simplefilter("ignore")
     name, folder, minutes, loans = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     train, people, wanted = (pd.read_parquet(folder / f"{n}.parquet") for n in ("train", "train_borrowers", "test_borrowers"))
