@@ -8,9 +8,9 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("torch", "api", "s3")}
+extras = {name.replace("_", "-"): cfg[f"{name}_requirements"].split() for name in ("torch", "validation", "api", "s3", "peers_sdv", "peers_mostlyai")}
 extras["s3"] += extras["api"]
-extras["dev"] = cfg["dev_requirements"].split() + extras["torch"] + extras["s3"]
+extras["dev"] = cfg["dev_requirements"].split() + extras["torch"] + extras["validation"] + extras["s3"]
 
 setup(
     name=cfg["pip_name"],

@@ -374,6 +374,24 @@ def score(self:LSTMCascadeGenerator, sequences, borrowers=None, start_dates=None
     device = str(next(self.model_.parameters()).device.type)
     return -mean_nll(self.model_, Panel(seqs, self.encoder_.transform(table), _term(table), sizes[0] - 1 if sizes else 0, device, calendar))
 
+# %% ../nbs/09_generator.ipynb #3aebaba8
+@patch
+def step_probabilities(self:LSTMCascadeGenerator,
+    sequences, borrowers=None, # Histories and their borrowers, in any accepted form
+    start_dates=None, macro=None, # As `fit` had them, for a model that reads the calendar
+)->np.ndarray: # (N, T-1, 8): [i, t] is the step out of month t+1; NaN where it was not observed
+    "Predicted probabilities along observed histories."
+    seqs, table = pair(sequences, borrowers)
+    calendar, _ = self._calendar(table, start_dates, macro, np.ones(len(seqs), int), np.maximum(seqs.lengths - 1, 0), 0) if self.calendar_ else (None, None)
+    out = np.full((len(seqs), max(seqs.num_months - 1, 0), len(STATUS)), np.nan)
+    rows, stepper = np.arange(len(seqs)), self._stepper(table, calendar)
+    for t in range(out.shape[1]): # months, not loans
+        on = seqs.lengths[rows] > t + 1
+        if not on.all(): rows = rows[on]; stepper.keep(on)
+        if not len(rows): break
+        out[rows, t] = stepper.probabilities(seqs.codes[rows, t], np.full(len(rows), t + 1))
+    return out
+
 # %% ../nbs/09_generator.ipynb #7d0c9e18
 def _gaps(table)->pd.Series: # Missing values of each loan term
     return pd.Series({c: int(table[c].isna().sum()) if c in table else len(table) for c in ("principal", "term_months", "interest_rate")})
