@@ -8,6 +8,7 @@ import nbformat
 import pytest
 import yaml
 from fastcore.basics import AttrDict
+from jupyter_server.services.contents.filemanager import FileContentsManager
 from nbdev.config import get_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,6 +150,9 @@ def test_jupyterlab_opens_it_without_a_word(path):
     ids = [c["id"] for c in notebook["cells"]]
     assert len(set(ids)) == len(ids), "two cells share an id"
     assert notebook["metadata"]["kernelspec"]["name"] == "python3", "another kernel makes JupyterLab ask"
+    manager = FileContentsManager(root_dir=str(NBS)) # what JupyterLab opens files with
+    manager.notary.db_file = ":memory:"
+    assert not manager.get(name(path)).get("message")
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
 def test_first_cell_is_title_and_description_alone(path):
