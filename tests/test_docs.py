@@ -220,7 +220,8 @@ def public(path):
     listed = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "__all__")
     for n in tree.body:
         if isinstance(n, ast.FunctionDef) and not n.name.startswith("_"):
-            if patched(n): yield f"{ast.unparse(n.args.args[0].annotation)}.{n.name}", n
+            if patched(n):
+                if not (owner := ast.unparse(n.args.args[0].annotation)).startswith("_"): yield f"{owner}.{n.name}", n
             elif n.name in listed: yield n.name, n
         if isinstance(n, ast.ClassDef) and n.name in listed:
             yield n.name, n
