@@ -2,9 +2,9 @@
 PY := .venv/bin/python
 PYTHON ?= python3
 
-.PHONY: help install demo test notebooks export readme bench wheel clean
+.PHONY: help install demo test notebooks export readme docs docs-check bench wheel clean
 help: ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 .venv/.installed: settings.ini setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -28,11 +28,18 @@ export: .venv/.installed ## Notebooks -> cascade_engine/, and clean
 	.venv/bin/nbdev_clean
 
 notebooks: .venv/.installed ## Execute every notebook in place, so that its outputs are today's
-	cd nbs && for f in [0-9]*.ipynb index.ipynb; do ../.venv/bin/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace $$f || exit 1; done
+	cd nbs && for f in [0-9]*.ipynb index.ipynb tutorials/*.ipynb; do ../.venv/bin/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace $$f || exit 1; done
 	.venv/bin/nbdev_clean
 
-readme: .venv/.installed ## README.md from nbs/index.ipynb
+readme: .venv/.installed ## README.md from nbs/index.ipynb, nbs/llms.txt from all notebooks
 	@$(PY) tools/readme.py
+	@$(PY) tools/llms.py
+
+docs: .venv/.installed ## The site in _docs/, with Quarto where it is installed
+	@$(PY) tools/docs.py
+
+docs-check: .venv/.installed ## Links, pictures, samples, names; part of make test, needs no Quarto
+	@$(PY) -m pytest -q -n 2 tests/test_docs.py
 
 bench: .venv/.installed ## Every benchmark, one after another (an hour); tables in benchmarks/results/
 	@for f in benchmarks/*.py; do echo "== $$f"; $(PY) $$f || exit 1; done
@@ -41,4 +48,4 @@ wheel: .venv/.installed ## dist/*.whl
 	@$(PY) -m build --wheel --no-isolation
 
 clean: ## Remove what was built
-	rm -rf build dist *.egg-info demo .pytest_cache
+	rm -rf build dist *.egg-info demo .pytest_cache _proc _docs

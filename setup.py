@@ -32,6 +32,6 @@ setup(
     package_data={"cascade_engine": ["data/*.csv"]},
     install_requires=cfg["requirements"].split(),
     extras_require=extras,
-    entry_points={"console_scripts": cfg["console_scripts"].split()},
+    entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"}, # the second: names in prose become links
     zip_safe=False,
 )

@@ -71,7 +71,10 @@ class Opening:
     balance:np.ndarray; accrued:np.ndarray; before:np.ndarray # Principal, unpaid interest, unpaid instalments
     plan:np.ndarray # Balance the contract asks for
 
-def open_books(seqs, borrowers, conventions, after)->Opening:
+def open_books(
+    seqs:Sequences, borrowers:pd.DataFrame, conventions:Conventions, # As in `ledger`
+    after:np.ndarray, # (N,) months of each history before today
+)->Opening:
     "From contracts, and from age and balance of today where they are given."
     check_order(borrowers, seqs.loan_id)
     principal, rate, term = contract(borrowers, seqs.loan_id)
@@ -155,7 +158,10 @@ def _check_records_arguments(extra, after, lgd, seqs):
     if len(bad): raise InputError(f"after = {after[bad[0]]} in row {bad[0]} (loan {seqs.loan_id[bad[0]]}). Allowed: whole months, 0 to the history's length, {seqs.lengths[bad[0]]}.")
     return extra, after.astype(np.int64)
 
-def check_recovery(lgd, recovery_lag=0):
+def check_recovery(
+    lgd, # Loss given default
+    recovery_lag=0, # Months from charge-off to recovery
+)->None:
     "Loss given default within 0..1, its lag in whole months, or an `InputError`."
     if isinstance(lgd, bool) or not isinstance(lgd, (int, float, np.number)) or not 0 <= lgd <= 1: raise InputError(f"lgd = {lgd!r}. Allowed: 0 (everything is recovered) to 1 (nothing is).")
     if isinstance(recovery_lag, bool) or not isinstance(recovery_lag, (int, np.integer)) or recovery_lag < 0: raise InputError(f"recovery_lag = {recovery_lag!r}. Allowed: whole months from 0.")

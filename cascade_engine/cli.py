@@ -35,7 +35,7 @@ def plainly():
     typer.echo(f"error: {problem}", err=True)
     raise typer.Exit(2)
 
-def wrote(start, **what):
+def wrote(start:float, **what):
     "The last line: what was written, how much, how long it took."
     typer.echo(f"Wrote {', '.join(f'{path} ({size})' for path, size in what.items())} in {time.monotonic() - start:.1f} s")
 
@@ -181,7 +181,7 @@ def validate(
             finally: scratch.unlink(missing_ok=True)
             wrote(start, **{str(json_out): f"{len(results)} figures"})
 
-def main(): app()
+def main(): "The console command."; app()
 
 # %% ../nbs/13_cli.ipynb #5e12f002
 @app.command()

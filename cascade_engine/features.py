@@ -107,7 +107,9 @@ class FeatureEncoder:
     @property
     def dim(self)->int: return len(FEATURES) + len(self.numeric) + sum(map(len, self.levels_.values()))
 
-    def fit(self, borrowers)->"FeatureEncoder":
+    def fit(self,
+        borrowers, # In any form `as_borrowers` accepts
+    )->"FeatureEncoder":
         "Learn medians, scales and levels."
         table = as_borrowers(borrowers)
         self._declared(table)

@@ -140,7 +140,7 @@ def __repr__(self:Forecast):
 @patch
 def plot(self:Forecast,
     figure:str="collected", # Any of `SUMS`, or a rate: smm, mdr, severity, cpr, cdr
-    ax=None,
+    ax=None, # Axes to draw on; None: new ones
 ): # The axes
     "Fan chart: the middle 50, 80 and 90 % of the futures, and their mean."
     import matplotlib.pyplot as plt

@@ -481,7 +481,9 @@ def save(self:LSTMCascadeGenerator,
 
 # %% ../nbs/09_generator.ipynb #ad9952a0
 @patch(cls_method=True)
-def load(cls:LSTMCascadeGenerator, path)->LSTMCascadeGenerator:
+def load(cls:LSTMCascadeGenerator,
+    path, # Model folder, from `save`
+)->LSTMCascadeGenerator:
     "The generator a folder holds. Without torch an LSTM's own transition matrix answers, with a warning."
     path = Path(path)
     try:

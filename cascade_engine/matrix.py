@@ -104,7 +104,7 @@ def from_counts(cls:TransitionMatrix,
 
 @patch(cls_method=True)
 def fit(cls:TransitionMatrix, sequences, prior=None, strength:float=20.)->TransitionMatrix:
-    "Estimate from histories in any accepted form."
+    "Estimate from histories in any accepted form; `prior` and `strength` as in `from_counts`."
     return cls.from_counts(count_transitions(sequences), prior, strength)
 
 # %% ../nbs/03_matrix.ipynb #2ef72fdd

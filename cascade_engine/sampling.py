@@ -113,7 +113,7 @@ def sample(self:TransitionMatrix,
 def join(
     head:np.ndarray, # (N, T1) codes, PAD after the end of each
     tail:np.ndarray, # (N, T2) codes that follow
-    loan_id, borrower_id,
+    loan_id, borrower_id, # (N,) ids
 )->Sequences:
     "Histories from what was known and what was drawn after it."
     known = (head != PAD).sum(1)

@@ -255,11 +255,11 @@ class CalendarInputs:
 
     def __str__(self): return "calendar month" + "".join(f", {i} ({a:g} to {b:g} in training)" for i, a, b in zip(self.inputs, self.low, self.high))
     @property
-    def columns(self): return {i.column for i in self.inputs}
+    def columns(self)->set: return {i.column for i in self.inputs}
 
     def to_dict(self)->dict: return dict(inputs=[[i.column, i.change, i.lag] for i in self.inputs], **{k: list(getattr(self, k)) for k in ("mean", "scale", "low", "high")}, first=self.first, last=self.last)
     @classmethod
-    def from_dict(cls, d)->"CalendarInputs": return cls(tuple(MacroInput(*i) for i in d["inputs"]), *(tuple(d[k]) for k in ("mean", "scale", "low", "high")), d["first"], d["last"])
+    def from_dict(cls, d:dict)->"CalendarInputs": return cls(tuple(MacroInput(*i) for i in d["inputs"]), *(tuple(d[k]) for k in ("mean", "scale", "low", "high")), d["first"], d["last"])
 
 # %% ../nbs/08_scenarios.ipynb #faa3fa5b
 def as_scenario(x, name:str="table")->Scenario: # A `Scenario` as it is; a table of paths as one

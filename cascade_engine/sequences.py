@@ -81,7 +81,7 @@ def check_histories(seqs:Sequences)->None:
     check_unique(seqs.loan_id, "loan_id")
 
 def check_unique(ids, name:str)->None:
-    "Raise `InputError` when an id stands twice."
+    "Raise `InputError` when one of `ids` stands twice."
     if (twice := pd.Series(ids).duplicated()).any():
         raise InputError(f"Duplicate {name} {some(np.asarray(ids, dtype=object)[twice])}: every loan needs its own.")
 
@@ -257,7 +257,9 @@ def _format(path:Path)->str:
     if path.suffix not in (".csv", ".parquet"): raise InputError(f"Unknown file ending {path.suffix!r} of {path.name!r}. Allowed: .csv, .parquet.")
     return path.suffix
 
-def read_sequences(path)->Sequences:
+def read_sequences(
+    path, # File ending in `.csv` or `.parquet`
+)->Sequences:
     "Histories from a tidy CSV or Parquet file."
     return Sequences.from_table(read_table(path, ("loan_id", "borrower_id", "month", "payment_status")))
 
@@ -287,7 +289,7 @@ def _plain(column): # categories as text, days without the time of day
 
 # %% ../nbs/01_sequences.ipynb #74899cc7
 def check_target(path, overwrite:bool=False)->Path:
-    "A place that may be written: its folder exists, it does not (or `overwrite`). Called before any work starts."
+    "`path` as a place that may be written: its folder exists, it does not (or `overwrite`). Called before any work starts."
     path = Path(path)
     if path.exists() and not overwrite: raise InputError(f"{path} exists. Choose another name or pass overwrite (--overwrite on the command line).")
     if not path.absolute().parent.is_dir(): raise InputError(f"No such folder: {path.absolute().parent}")

@@ -205,7 +205,8 @@ _LOOKS = ["#4a7fb0", "#e08a2e", "#b2182b", "#5e3c99", "#4d4d4d", "#1b7837"]
 @patch
 def plot(self:StressTest,
     figure:str="default_rate", # Or "loss", "loss_rate"
-    segment:str="all", ax=None,
+    segment:str="all", # One of `segments`
+    ax=None, # Axes to draw on; None: new ones
 ): # The axes
     "One figure by month, a line a scenario, with the middle 90 % of paths."
     import matplotlib.pyplot as plt
@@ -222,7 +223,9 @@ def plot(self:StressTest,
 # %% ../nbs/14_stress.ipynb #cb3fb3df
 @patch
 def plot_mix(self:StressTest,
-    scenario:str, segment:str="all", ax=None,
+    scenario:str, # Name
+    segment:str="all", # One of `segments`
+    ax=None, # Axes to draw on; None: new ones
 ): # The axes
     "Share of the book in each status by month, worst on top."
     import matplotlib.pyplot as plt
@@ -241,7 +244,8 @@ GROUPS = {"first miss": KINDS[0] & ~_UNPAID, "roll to worse": KINDS[0] & _UNPAID
 
 class MixedStepper:
     "Some steps with the odds of one stepper, the others with those of another; both see the same histories."
-    def __init__(self, base, stressed, mask): self.base, self.stressed, self.mask = base, stressed, mask
+    def __init__(self, base, stressed, mask:np.ndarray): # two steppers, (8, 8) bool by from and to: where the stressed odds hold
+        self.base, self.stressed, self.mask = base, stressed, mask
     def probabilities(self, codes, month):
         def odds(p): return p/np.maximum(np.take_along_axis(p, codes[:, None].astype(int), 1), 1e-30) # against staying
         mixed = np.where(self.mask[codes], odds(self.stressed.probabilities(codes, month)), odds(self.base.probabilities(codes, month)))
@@ -264,7 +268,7 @@ def _mixed_path(model, book, inputs, mask, seed)->Sequences:
 
 # %% ../nbs/14_stress.ipynb #9ab8f22d
 def attribute(
-    model:LSTMCascadeGenerator, borrowers,
+    model:LSTMCascadeGenerator, borrowers, # As in `stress_test`
     scenario:Scenario, # Stressed
     against:Scenario, # Compared with
     history=None, num_months:int=24, start_date="2026-01-31", n_paths:int=5, initial_status="on_time", lgd:float=1., seed:int=None, # As in `stress_test`

@@ -50,7 +50,7 @@ class Panel:
     device:str="cpu"
     calendar:Calendar=None # Where there are calendar inputs
 
-    def batch(self, at):
+    def batch(self, at:np.ndarray): # (n,) positions
         "Inputs (n, T), features, time inputs or None, targets (n, T) with -100 where nothing counts."
         t = int(self.seqs.lengths[at].max())
         codes = self.seqs.codes[at, :t].astype(np.int64)

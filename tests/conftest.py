@@ -7,6 +7,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 _counts = Counter()
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: "tutorials/" not in item.nodeid) # the longest first, so that no worker waits for the other at the end
+
 def pytest_runtest_logreport(report):
     if report.when == "call" or report.outcome != "passed": _counts[report.outcome] += 1
 

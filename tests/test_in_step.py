@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(p for p in (ROOT / "cascade_engine").glob("*.py") if p.name not in ("__init__.py", "_modidx.py"))
-NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
+NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 LAYERS = [["status", "sequences", "streaming"], ["features", "matrix"], ["model", "sampling"], ["training", "terms", "amortization", "scenarios"],
           ["generator", "validation", "plots", "utility", "privacy", "figures", "report"],
           ["portfolio", "forecasts", "stress", "spark", "store", "workers", "desk", "guard", "schema", "backend", "service", "cli"]]
@@ -27,7 +27,7 @@ def test_module_is_what_its_notebook_exports(path, exported):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_notebook_is_clean_and_executed(path, exported):
-    assert json.loads(path.read_text()) == json.loads((exported / "nbs" / path.name).read_text()), "run `make export`"
+    assert json.loads(path.read_text()) == json.loads((exported / path.relative_to(ROOT)).read_text()), "run `make export`"
     code = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
     assert not [o for c in code for o in c["outputs"] if o["output_type"] == "error"]
     assert any(c["outputs"] for c in code), "run `make notebooks`"
@@ -53,8 +53,8 @@ def test_readme_is_made_from_the_index(tmp_path):
 
 def test_no_file_names_a_place_on_one_machine():
     "A path under somebody's home or a temporary folder is an accident of whoever ran the notebook. Lines of picture data are skipped."
-    files = [p for folder in (".", ".ci", "benchmarks", "benchmarks/results", "cascade_engine", "nbs", "tests", "tools") for p in (ROOT / folder).glob("*")
-             if p.is_file() and p.suffix in (".py", ".ipynb", ".md", ".ini", ".txt", ".yml", ".sh", "") and p.name != ".git"]
+    files = [p for folder in (".", ".ci", "benchmarks", "benchmarks/results", "cascade_engine", "nbs", "nbs/tutorials", ".github/workflows", "tests", "tools") for p in (ROOT / folder).glob("*")
+             if p.is_file() and p.name != ".git" and p.suffix in (".py", ".ipynb", ".md", ".ini", ".txt", ".yml", ".css", ".sh", "")]
     place = re.compile(r"(?<![\w.~])/(?:home|Users|root|tmp|work|var)/\w")
     found = [f"{p.relative_to(ROOT)}: {line.strip()[:100]}" for p in files for line in p.read_text(encoding="utf-8").splitlines() if len(line) < 5000 and place.search(line)]
     assert len(files) > 30 and not found, found

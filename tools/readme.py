@@ -1,5 +1,5 @@
 """README.md from nbs/index.ipynb; pictures go to images/ beside it. Usage: readme.py [TARGET]"""
-import sys
+import re, sys
 from pathlib import Path
 
 import nbformat
@@ -16,4 +16,5 @@ text, resources = exporter.from_notebook_node(notebook, resources={"output_files
 for name, data in resources["outputs"].items():
     (target.parent / name).parent.mkdir(exist_ok=True)
     (target.parent / name).write_bytes(data)
+text = re.sub(r"\]\((?!https?:|#|images/)(?=[\w/]+\.ipynb)", "](nbs/", text) # links between notebooks, seen from the root
 target.write_text("<!-- Made from nbs/index.ipynb by `make readme`: edit that. -->\n" + text.strip() + "\n", encoding="utf-8")
