@@ -8,9 +8,9 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-extras = {name.replace("_", "-"): cfg[f"{name}_requirements"].split() for name in ("torch", "validation", "api", "s3", "peers_sdv", "peers_mostlyai")}
+extras = {name.replace("_", "-"): cfg[f"{name}_requirements"].split() for name in ("torch", "spark", "validation", "api", "s3", "peers_sdv", "peers_mostlyai")}
 extras["s3"] += extras["api"]
-extras["dev"] = cfg["dev_requirements"].split() + extras["torch"] + extras["validation"] + extras["s3"]
+extras["dev"] = cfg["dev_requirements"].split() + extras["torch"] + extras["spark"] + extras["validation"] + extras["s3"]
 
 setup(
     name=cfg["pip_name"],

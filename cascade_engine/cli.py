@@ -111,11 +111,17 @@ def generate(
     initial_status:Annotated[str, typer.Option(help="Status of month 1.")] = "on_time",
     like:Annotated[Optional[Path], typer.Option(help="Histories: first status and length of each loan are taken from here.")] = None,
     history:Annotated[Optional[Path], typer.Option(help="Histories to continue.")] = None,
+    engine:Annotated[str, typer.Option(help="pandas, or spark: Parquet folders in and out.")] = "pandas",
+    master:Annotated[str, typer.Option(help="Where Spark runs: local[2], spark://…, yarn.")] = "local[*]",
     overwrite:Overwrite = False,
 ):
     "Generate payment records, one row a loan and month. Killed at any moment, the same command goes on where it was."
     from cascade_engine.generator import LSTMCascadeGenerator
     with plainly() as clock:
+        if engine not in ("pandas", "spark"): raise InputError(f"--engine is {engine!r}. Allowed: pandas, spark.")
+        if engine == "spark":
+            from cascade_engine.spark import generate_folder
+            return wrote(clock, **{str(out): generate_folder(model, borrowers, out, master, like, history, overwrite, num_months=months, start_date=start, seed=seed, initial_status=initial_status)})
         check_target(out, overwrite)
         if like and history: raise InputError("--like starts anew, --history continues: give one of them")
         lstm, people, kw = LSTMCascadeGenerator.load(model), borrowers, dict(num_months=months, initial_status=initial_status)

@@ -142,7 +142,7 @@ def _term(borrowers)->np.ndarray: # (N,) months, NaN where unknown: an unknown m
     return pd.to_numeric(borrowers["term_months"]).to_numpy(dtype=float, na_value=np.nan)
 
 @patch
-def _train(self:LSTMCascadeGenerator, seqs, features, term, max_minutes, progress, calendar=None, checkpoint=None):
+def _train(self:LSTMCascadeGenerator, seqs, features, term, max_minutes, progress, calendar=None, checkpoint=None, fit=None): # `fit`: another than `fit_lstm`, with its arguments
     from cascade_engine.training import Panel, Recipe, fit_lstm # torch, only now
     from cascade_engine.model import SEASONS, time_sizes
     import torch
@@ -151,7 +151,7 @@ def _train(self:LSTMCascadeGenerator, seqs, features, term, max_minutes, progres
     max_month = seqs.num_months if self.time_inputs else 0
     panel = Panel(seqs, features, term, max_month, "cuda" if torch.cuda.is_available() else "cpu", calendar)
     extra = {} if calendar is None else dict(macro_dim=calendar.macro.shape[1])
-    return fit_lstm(panel, recipe, TransitionMatrix.fit(seqs).probs, hidden_dim=self.hidden_dim, num_layers=self.num_layers, dropout=self.dropout,
+    return (fit or fit_lstm)(panel, recipe, TransitionMatrix.fit(seqs).probs, hidden_dim=self.hidden_dim, num_layers=self.num_layers, dropout=self.dropout,
                     output_dropout=self.dropout, input_dropout=.6 * self.dropout,
                     time_sizes=(time_sizes(max_month) if max_month else ()) + ((SEASONS,) if calendar else ()), **extra)
 

@@ -20,3 +20,9 @@ def pytest_unconfigure(config):
     if hasattr(config, "workerinput"): return # a worker: the controller speaks
     skipped = f", {_counts['skipped']} skipped" if _counts["skipped"] else ""
     print(f"\n{_counts['passed']} passed, {_counts['failed']} failed{skipped}", flush=True)
+
+def no_spark()->str: # Empty: Spark can run here
+    "Why tests that need Spark are skipped."
+    import importlib.util, shutil
+    if importlib.util.find_spec("pyspark") is None: return "pyspark is not installed"
+    return "" if shutil.which("java") or os.environ.get("JAVA_HOME") else "no Java on this machine"

@@ -9,7 +9,7 @@ MODULES = sorted(p for p in (ROOT / "cascade_engine").glob("*.py") if p.name not
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 LAYERS = [["status", "sequences", "streaming"], ["features", "matrix"], ["model", "sampling"], ["training", "terms", "amortization", "scenarios"],
           ["generator", "validation", "plots", "utility", "privacy", "figures", "report"],
-          ["portfolio", "forecasts", "stress", "spark", "store", "workers", "desk", "guard", "schema", "backend", "service", "cli"]]
+          ["portfolio", "forecasts", "stress", "cluster", "spark", "store", "workers", "desk", "guard", "schema", "backend", "service", "cli"]]
 ORDER = {name: 10 * depth + place for depth, layer in enumerate(LAYERS) for place, name in enumerate(layer)}
 
 @pytest.fixture(scope="module")
