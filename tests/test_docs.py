@@ -33,7 +33,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs):
         a = dict(attrs)
         if "id" in a: self.ids.add(a["id"])
-        if tag == "a" and a.get("href"): self.links.append(a["href"])
+        if tag == "a" and a.get("href") and a.get("class") != "anchor-link": self.links.append(a["href"])
         if tag == "img": self.images.append((a.get("src", ""), a.get("alt")))
         if tag == "table": self.tables += 1
         if re.fullmatch("h[1-6]", tag): self._in = []
