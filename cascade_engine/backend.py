@@ -82,6 +82,7 @@ async def portfolio(self:Service, id:str)->dict:
 
 @patch
 def check_room(self:Service):
+    "Refuse with 507 when the disk is nearly full."
     if shutil.disk_usage(self.store.dir).free < self.limits.room: raise Refusal(507, "The server's disk is full. Delete portfolios.")
 
 # %% ../nbs/21_backend.ipynb #b64454d0

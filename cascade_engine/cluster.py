@@ -71,7 +71,7 @@ def from_bytes(payload:bytes)->LSTMCascadeGenerator:
     return model
 
 def broadcast(table, model:LSTMCascadeGenerator):
-    "The model to all executors of this table's session, once."
+    "The model to all executors of the session of `table`, once."
     from pyspark.errors import PySparkException
     try: return table.sparkSession.sparkContext.broadcast(to_bytes(model))
     except (PySparkException, AttributeError) as e: raise InputError("A classic Spark session is needed, not Spark Connect: the model is broadcast") from e
@@ -89,22 +89,23 @@ def worker_model(payload:bytes)->LSTMCascadeGenerator:
     return _MODELS[key]
 
 # %% ../nbs/17_cluster.ipynb #8b850d9f
-def needed(table, *columns):
+def needed(table, *columns:str)->None:
+    "Refuse a `table` without these columns."
     if missing := [c for c in columns if c not in table.columns]: raise InputError(f"Missing column {some(missing)}. Columns here: {some(table.columns, 12)}.")
 
 def one_loan_a_row(table, what:str)->None:
-    "Refuse an id that stands twice."
+    "Refuse a `table` with an id that stands twice."
     twice = table.groupBy("loan_id").count().where("count > 1").orderBy("loan_id").limit(3).collect()
     if twice: raise InputError(f"Duplicate loan_id {some([r.loan_id for r in twice])} in the {what}: every loan needs its own.")
 
 def text_only(table, columns)->None:
-    "Refuse categorical columns that batches could read differently."
+    "Refuse categorical `columns` of `table` that batches could read differently."
     kinds = dict(table.dtypes)
     for c in columns:
         if kinds.get(c, "string") not in ("string", "boolean"): raise InputError(f"Categorical column {c!r} is {kinds[c]}. Allowed on Spark: string, boolean. Cast it to text, as it was in training.")
 
 def ids_as_text(table):
-    "Ids as text: a whole number with gaps would be `7.0` in one batch and `7` in another."
+    "The ids of `table` as text: a whole number with gaps would be `7.0` in one batch and `7` in another."
     from pyspark.sql import functions as F
     return table.withColumns({c: F.col(c).cast("string") for c in ("loan_id", "borrower_id") if c in table.columns})
 
@@ -232,17 +233,17 @@ class Tally:
         dense[found.index] = found.to_numpy()
         return cls(dense[:k], dense[k:].reshape(-1, k, k))
 
-    def cut(self, horizon)->"Tally": return Tally(self.first, self.steps[:horizon - 1])
+    def cut(self, horizon:int)->"Tally": return Tally(self.first, self.steps[:horizon - 1])
     def __sub__(self, other): return Tally(self.first - other.first, self.steps - other.steps)
     def __len__(self): return int(self.first.sum())
     @property
-    def horizon(self): return 1 + len(self.steps)
+    def horizon(self)->int: return 1 + len(self.steps)
     @property
     def counts(self): return self.steps.sum(0) # (8, 8)
     @property
-    def avg_length(self): return (len(self) + int(self.counts.sum())) / max(len(self), 1)
+    def avg_length(self)->float: return (len(self) + int(self.counts.sum())) / max(len(self), 1)
     @property
-    def default_rate(self): return (int(self.first[STATUS.DEFAULT]) + int(self.counts[:, STATUS.DEFAULT].sum())) / max(len(self), 1)
+    def default_rate(self)->float: return (int(self.first[STATUS.DEFAULT]) + int(self.counts[:, STATUS.DEFAULT].sum())) / max(len(self), 1)
     @property
     def early(self): # share of histories cut off before the horizon
         ended, there = self.first[STATUS.terminal].sum() + self.counts[:, STATUS.terminal].sum(), self.steps[-1][:, ~STATUS.terminal].sum()
@@ -256,7 +257,10 @@ class Tally:
             out.append(out[-1] @ np.where(total > 0, counts / np.maximum(total, 1), np.eye(len(STATUS))))
         return pd.DataFrame(out, pd.RangeIndex(1, self.horizon + 1, name="month"), STATUS.labels)
 
-def tally(batch)->pd.Series:
+def tally(
+    batch:pd.DataFrame, # Histories of some loans, a row a loan
+)->pd.Series: # Counts by whole number
+    "What `Tally.of` adds up: first statuses and steps by month."
     seqs, k = batch_sequences(batch), len(STATUS)
     on, step = seqs.mask[:, 1:], np.arange(seqs.num_months - 1) * k**2
     pairs = (k + step + seqs.codes[:, :-1].astype(np.int64) * k + seqs.codes[:, 1:])[on]

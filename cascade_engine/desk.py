@@ -19,7 +19,7 @@ log = logging.getLogger("cascade_engine.service")
 # %% ../nbs/18_desk.ipynb #f8c15c06
 class WorkerFailed(RuntimeError):
     "A task that ended without an answer."
-    def __init__(self, reason, detail=""): super().__init__(f"{reason}: {detail}" if detail else reason); self.reason = reason
+    def __init__(self, reason:str, detail:str=""): super().__init__(f"{reason}: {detail}" if detail else reason); self.reason = reason
 
 # %% ../nbs/18_desk.ipynb #2cdaef7d
 def cores()->int: # That this process may use
@@ -138,7 +138,7 @@ class Desk:
         if job and job["state"] == "open" and job["id"] not in self.running: self.launch(job["id"])
         return job
 
-    def launch(self, id:str): self.running[id] = asyncio.create_task(self._run(id))
+    def launch(self, id:str): "Work on a job in the background."; self.running[id] = asyncio.create_task(self._run(id))
 
 # %% ../nbs/18_desk.ipynb #c8b4daa6
 @patch

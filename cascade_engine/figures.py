@@ -31,8 +31,11 @@ class Figure:
     measure:Callable # (Sequences, Sequences) -> (value, figure of the first or NaN, figure of the second or NaN)
     perfect:float=0. # What equality scores: 0 for distances, 1 for matches and ratios
 
-    def row(self, value, first, second, distances)->dict:
-        "Value, noise floor, limit and verdict; `distances`: |value − perfect| between real samples."
+    def row(self,
+        value:float, first:float, second:float, # From `measure`
+        distances, # |value − perfect| between real samples
+    )->dict:
+        "Value, noise floor, limit and verdict."
         d = np.asarray([x for x in distances if np.isfinite(x)])
         off, sign = abs(value - self.perfect), 1 if self.perfect < 1 else -1
         floor, limit = (d.mean(), _limit(d)) if len(d) else (np.nan, np.nan)
@@ -185,7 +188,11 @@ def discriminate(study:Study, repeats:int)->dict:
     return study.rows([f], repeats)[0]
 
 # %% ../nbs/10_figures.ipynb #ebdce418
-def collect(study:Study, fake:Sequences, fake_table, repeats:int)->list:
+def collect(
+    study:Study,
+    fake:Sequences, fake_table, # Generated histories and their borrowers, None: none known
+    repeats:int, # Pairs of trained classifiers for the noise floor
+)->list:
     "Train on generated, test on real."
     if study.train is None: # one half to learn from, the other to be judged on
         half = split_by_borrower(study.real.borrower_id, .5, study.seed)

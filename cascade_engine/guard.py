@@ -70,7 +70,8 @@ def check_bind(host:str, token:str):
 # %% ../nbs/19_guard.ipynb #a2b6bfa2
 class JsonLines(logging.Formatter):
     "Log records as lines of JSON."
-    def format(self, record):
+    def format(self, record:logging.LogRecord)->str:
+        "One line of JSON."
         line = dict(time=f"{datetime.fromtimestamp(record.created, timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}", level=record.levelname.lower(), message=record.getMessage())
         line |= getattr(record, "fields", {})
         if record.exc_info: line["exception"] = "".join(traceback.format_exception(*record.exc_info))
@@ -85,7 +86,8 @@ class Metrics:
         self.seconds = prometheus.Histogram("http_request_seconds", "Time to the end of the answer", ["route"], registry=self.registry, buckets=(.005, .02, .1, .5, 2, 10, 60, 300))
         self.now = prometheus.Gauge("cascade", "Portfolios, jobs, records and tasks", ["what"], registry=self.registry)
 
-    def seen(self, scope, status, seconds):
+    def seen(self, scope:dict, status:int, seconds:float):
+        "Count a request by its route, and its time."
         route = getattr(scope.get("route"), "path", "none")
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
         self.requests.labels(method, route, str(status)).inc()
@@ -98,7 +100,8 @@ class Metrics:
 # %% ../nbs/19_guard.ipynb #f73c8cf9
 class Guard:
     "ASGI middleware around an application."
-    def __init__(self, app,
+    def __init__(self,
+        app, # The ASGI application behind it
         metrics:Metrics,
         token:str=None, # What callers must send; None: loopback only
         max_body=lambda scope, headers: 2**16, # Bytes a request's body may have

@@ -25,6 +25,7 @@ PREFIX = "/api/fintech"
 
 # %% ../nbs/20_schema.ipynb #737637e4
 class Wrong(BaseModel):
+    "One thing that is wrong with a request."
     field:Optional[str] = Field(None, description="Part of the request")
     detail:str
 
@@ -42,7 +43,7 @@ def refusals(*more)->dict: # For `responses=` of a route
     return {code: {"description": Refusal(code, "").problem["title"], **answer} for code in (400, 401, 403, 408, 413, 415, 422, 500, 503, *more)}
 
 # %% ../nbs/20_schema.ipynb #32a6c6b0
-def problem_response(e:Refusal): return Response(problem_body(e.problem), e.status_code, e.headers, PROBLEM)
+def problem_response(e:Refusal)->Response: return Response(problem_body(e.problem), e.status_code, e.headers, PROBLEM)
 
 def fields_of(errors)->Refusal: # From pydantic's findings
     "422 with every wrong field; 400 where the body is no JSON at all."
@@ -82,6 +83,7 @@ def _feature(f): # A borrower feature as a query parameter
 Borrower = create_model("Borrower", __base__=_Calendar, model=(Literal["matrix", "lstm"], "matrix"), **{f.name: _feature(f) for f in _TEN})
 
 class Transitions(BaseModel):
+    "Where a loan may be next month."
     current_status:str
     transitions:dict[str, float] = Field(description="Where the loan may be next month; what is impossible is left out")
     model_config = ConfigDict(json_schema_extra={"example": {"current_status": "30_days", "transitions": {
@@ -91,6 +93,7 @@ class Transitions(BaseModel):
 KINDS = {"text/csv": ".csv", "application/vnd.apache.parquet": ".parquet", "multipart/form-data": None, "application/json": None}
 
 class Simulate(BaseModel):
+    "A portfolio of simulated loans, asked for."
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"simulate": 10_000, "seed": 1}})
     simulate:StrictInt = Field(ge=1, le=1_000_000, description="Loans to simulate")
     seed:StrictInt = Field(0, ge=0, le=2**53 - 1, description="Another seed is another portfolio")
@@ -104,6 +107,7 @@ BODIES = {"multipart/form-data": {"schema": {"type": "object", "required": ["fil
 PortfolioId = Annotated[str, Field(pattern=f"^{PORTFOLIO_ID}$", examples=["SYNTH_20260202_163045_a1b2"])]
 
 class Portfolio(BaseModel):
+    "A portfolio that the server keeps."
     portfolio_id:str
     created:str
     source:Literal["upload", "simulate"]
@@ -115,11 +119,13 @@ class Portfolio(BaseModel):
         "columns": ["loan_id", "borrower_id", "credit_score"], "missing": {"dti": 1.0}, "download_urls": [f"{PREFIX}/download/SYNTH_20260202_163045_a1b2/borrowers.csv"]}})
 
 class Portfolios(BaseModel):
+    "A page of the list of portfolios."
     portfolios:list[Portfolio]
     next:Optional[str] = Field(None, description="Where the list goes on: `after` of the next call")
 
 # %% ../nbs/20_schema.ipynb #51bc810b
 class Generate(BaseModel):
+    "Histories for a portfolio, asked for."
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"portfolio_id": "SYNTH_20260202_163045_a1b2", "num_months": 24, "use_lstm": True}})
     portfolio_id:PortfolioId
     num_months:StrictInt = Field(24, ge=1, le=480, description="Months of each history, the initial status counted")
@@ -134,6 +140,7 @@ class Generate(BaseModel):
 
 # %% ../nbs/20_schema.ipynb #3e604459
 class Sequences(BaseModel):
+    "Histories that were generated."
     portfolio_id:str
     sequences_generated:int
     total_records:int = Field(description="Rows of the file; histories end with their first terminal status")
@@ -145,6 +152,7 @@ class Sequences(BaseModel):
         "cascade_model": "LSTM", "download_url": f"{PREFIX}/download/SYNTH_20260202_163045_a1b2/payment_sequences.csv"}})
 
 class Job(BaseModel):
+    "Work that is under way, or done."
     job_id:str
     portfolio_id:str
     state:Literal["running", "done", "failed"]
@@ -157,6 +165,7 @@ class Job(BaseModel):
     problem:Optional[Problem] = None
 
 class Health(BaseModel):
+    "The server answers."
     status:Literal["ok"] = "ok"
     version:str
     cascade_model:Literal["LSTM", "MATRIX"] = Field(description="What use_lstm=true is answered by")

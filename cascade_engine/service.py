@@ -157,7 +157,7 @@ async def generate(asked:Generate, request:Request):
     return job_answer(await asyncio.to_thread(s.store.job, job["id"]))
 
 # %% ../nbs/22_service.ipynb #b6173300
-def job_answer(job):
+def job_answer(job:dict):
     "200 with the result, 202 with the job, or its problem."
     if job is None: raise Refusal(404, "The portfolio was deleted meanwhile.", field="portfolio_id")
     if job["state"] == "failed": raise Refusal(job["problem"]["status"], job["problem"]["detail"])

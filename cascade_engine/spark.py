@@ -63,7 +63,7 @@ def generate_spark(
     model:LSTMCascadeGenerator, # Fitted, or not: then the industry matrix answers
     borrowers, # Spark DataFrame, one row a loan: `loan_id`, what is known of the borrower, per-loan arguments
     num_months=24, # As in `generate_records`, or the name of a column; likewise `start_date` and `initial_status`
-    start_date="2024-01-01", initial_status="on_time",
+    start_date="2024-01-01", initial_status="on_time", # Likewise
     history=None, # Spark DataFrame of observed histories to continue: `loan_id`, `month`, `payment_status`
     seed:int=None, # Default: the model's
     scenario=None, # As in `generate`

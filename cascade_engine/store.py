@@ -76,7 +76,7 @@ class Store:
         try: self._claim(str(files or self.dir / "files"))
         except BaseException: self.close(); raise
 
-    def close(self): self._db.close()
+    def close(self): "Close the register."; self._db.close()
 
     def _claim(self, url):
         "The place for files belongs to this register and no other: sweeping would take another's files for leftovers."
@@ -196,7 +196,7 @@ def open_jobs(self:Store, portfolio:str=None)->list: # Ids, oldest first
 
 @patch
 def add_part(self:Store, job:str, number:int, stem:str, rows:int, notes=()):
-    "A part is written: `stem` is its path without the ending."
+    "A part is written: `stem` is its path without the ending, `notes` what the library warned of."
     with self._change() as db: db.execute("INSERT OR REPLACE INTO part VALUES(?, ?, ?, ?, ?)", (job, number, stem, rows, json.dumps(list(notes))))
 
 @patch
@@ -204,7 +204,7 @@ def parts(self:Store, job:str)->list: return self._rows("SELECT * FROM part WHER
 
 # %% ../nbs/15_store.ipynb #d92b67eb
 @patch
-def finish_job(self:Store, id:str, rows:int, files):
+def finish_job(self:Store, id:str, rows:int, files:list):
     "Publish a job's files, all at once; what they replace is removed."
     with self._change() as db:
         before = self._one("SELECT p.id, p.job FROM portfolio p JOIN job j ON j.portfolio = p.id WHERE j.id = ? AND j.state = 'open'", id)

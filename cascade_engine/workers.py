@@ -94,14 +94,14 @@ class Tasks:
         self.matrix = LSTMCascadeGenerator()
         self.generator = LSTMCascadeGenerator.load(model) if model else self.matrix
 
-    def intake(self, path, folder, max_loans)->dict:
+    def intake(self, path:str, folder:str, max_loans:int)->dict:
         "Read an upload, then keep it."
         try:
             with memory_limit(): return self.keep(read_upload(Path(path), max_loans), folder)
         except (InputError, MemoryError): raise
         except Exception as e: raise InputError(f"Cannot read the file: {type(e).__name__}") from e # whatever a made-up file does to a reader, the file is to blame
 
-    def simulate(self, loans, seed, folder)->dict: return self.keep(simulate_borrowers(loans, seed), folder)
+    def simulate(self, loans:int, seed:int, folder:str)->dict: return self.keep(simulate_borrowers(loans, seed), folder)
 
     def keep(self, table, folder)->dict: # loans, columns, share missing of each feature, files
         "Write a portfolio's files."

@@ -33,7 +33,7 @@ def entry(name:str, thing, level:int=3)->str: # Markdown
     cfg, path, node = get_config(), Path(inspect.getsourcefile(thing)).name, ast.parse("".join(lines)).body[0]
     link = f"[source]({cfg.git_url}/blob/{cfg.branch}/{cfg.lib_path.name}/{path}#L{line})" + '{target="_blank" style="float:right; font-size:smaller"}'
     methods = [n.name for n in node.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")] if isinstance(node, ast.ClassDef) else []
-    return f"{link}\n\n{'#'*level} {name}\n\n```python\n{signature(node, lines, name)}\n```\n\n{inspect.getdoc(thing) or ''}\n\n" + "".join(entry(f"{name}.{m}", inspect.getattr_static(thing, m), 4) for m in methods)
+    return f"{link}\n\n{'#'*level} {name}\n\n```python\n{signature(node, lines, name)}\n```\n\n{ast.get_docstring(node) or ''}\n\n" + "".join(entry(f"{name}.{m}", inspect.getattr_static(thing, m), 4) for m in methods)
 
 class reference(Processor):
     "Fill in each `show_doc` from the package. nbdev's own step runs a choice of the cells, and fails where such a cell stands on one that it left out."
