@@ -86,7 +86,7 @@ def pair(
         if len(table) != len(seqs): raise InputError(f"{len(seqs):,} sequences but {len(table):,} borrowers: one borrower a sequence, in the same order.")
         return Sequences(seqs.codes, seqs.lengths, table["loan_id"].to_numpy(), table["borrower_id"].to_numpy(), check=False), table
     aligned = table.set_index("loan_id").reindex(seqs.loan_id)
-    absent = int((~np.isin(seqs.loan_id, table["loan_id"].to_numpy())).sum())
+    absent = int((pd.Index(table["loan_id"]).get_indexer(seqs.loan_id) < 0).sum()) # np.isin compares all texts with all
     if absent == len(seqs): raise InputError(f"No loan_id of the sequences ({some(seqs.loan_id)}) is in the borrowers ({some(table['loan_id'])}).")
     if absent: warnings.warn(f"{absent:,} of {len(seqs):,} loans have no row in the borrowers: their features count as missing")
     people = aligned["borrower_id"].to_numpy(dtype=object)
