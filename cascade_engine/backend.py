@@ -46,7 +46,7 @@ class Service:
         model=None, # Model folder; None: the transition matrix answers
         workers:int=None, # Processes that generate; None: one a core
         token:str=None, # Bearer token; None: only for the own machine
-        limits:Limits=Limits(),
+        limits:Limits=Limits(), # Bounds of what it takes and does
     ):
         self.token, self.limits, self.metrics, self.matrix = token, limits, Metrics(), LSTMCascadeGenerator()
         self.generator = LSTMCascadeGenerator.load(model) if model else self.matrix
@@ -75,14 +75,15 @@ async def stop(self:Service):
     self.store.close()
 
 @patch
-async def portfolio(self:Service, id:str)->dict:
+async def portfolio(self:Service, id:str)->dict: # Its row in the register
+    "A portfolio, or 404."
     found = await asyncio.to_thread(self.store.portfolio, id)
     if found is None: raise Refusal(404, f"There is no portfolio {id}. Make one with POST {PREFIX}/portfolios.", field="portfolio_id")
     return found
 
 @patch
 def check_room(self:Service):
-    "Refuse with 507 when the disk is nearly full."
+    "507 where the disk is all but full: nothing is begun that could not be finished."
     if shutil.disk_usage(self.store.dir).free < self.limits.room: raise Refusal(507, "The server's disk is full. Delete portfolios.")
 
 # %% ../nbs/21_backend.ipynb #b64454d0
@@ -94,12 +95,11 @@ def shown(self:Service, p:dict)->Portfolio:
     ready = [n for n in FILES if self.store.file(p["id"], n)]
     return Portfolio(portfolio_id=p["id"], created=p["created"], source=p["source"], loans=p["loans"], **p["details"], download_urls=[f"{PREFIX}/download/{p['id']}/{n}" for n in ready])
 
-# %% ../nbs/21_backend.ipynb #9774e37f
-#| export
-
 # %% ../nbs/21_backend.ipynb #be17aafb
 @patch
-async def take_in(self:Service, request:Request, kind:str)->tuple: # path of what was sent
+async def take_in(self:Service,
+    request:Request, kind:str, # A request not yet read, and its content type, one of `KINDS`
+)->Path: # Of what was sent
     "The request's file on the disk, as sent and no longer than allowed."
     path = self.store.incoming / uuid4().hex
     if kind != "multipart/form-data":
@@ -120,7 +120,8 @@ async def take_in(self:Service, request:Request, kind:str)->tuple: # path of wha
         await asyncio.to_thread(_copy, file.file, path.with_suffix(ending))
     return path.with_suffix(ending)
 
-def column_of(message:str)->str: # The column an error of the library is about, if it names one
+def column_of(message:str)->str: # None: it names none
+    "The column an error of the library is about."
     found = re.match(r"Column '(\w+)'|(\w+) = |Duplicate (\w+) ", message)
     return found and next(filter(None, found.groups()))
 
@@ -129,7 +130,10 @@ def _copy(source, target):
 
 # %% ../nbs/21_backend.ipynb #fe9f5743
 @patch
-async def keep(self:Service, source:str, task:str, **kw)->dict: # The new portfolio
+async def keep(self:Service,
+    source:str, # As the register says it: "upload" or "simulate"
+    task:str, **kw, # A method of `Tasks` and its arguments
+)->dict: # The new portfolio
     "Let a worker write a portfolio's files, then register it."
     id = portfolio_id()
     folder = self.store.folder(id)
@@ -147,6 +151,7 @@ async def keep(self:Service, source:str, task:str, **kw)->dict: # The new portfo
 
 @patch
 async def upload(self:Service, request:Request, kind:str)->dict: # The new portfolio
+    "A portfolio from what a request sends; arguments as in `take_in`."
     path = await self.take_in(request, kind)
     try: return await self.keep("upload", "intake", path=str(path), max_loans=self.limits.loans, timeout=120)
     finally: path.unlink(missing_ok=True)
@@ -164,7 +169,10 @@ def try_one(self:Service, portfolio:dict, asked:Generate):
 
 # %% ../nbs/21_backend.ipynb #e870bb5c
 @patch
-def found(self:Service, portfolio:str, name:str, headers)->tuple: # File, (start, end) or None: all of it
+def found(self:Service,
+    portfolio:str, name:str, # Id, and one of `FILES`
+    headers, # Of the request: `range` and `if-range` are read
+)->tuple: # File, (start, end) or None: all of it
     "The file a download is about, and the stretch of it that is asked for."
     file = self.store.file(portfolio, name)
     if file is None: raise Refusal(404, f"Portfolio {portfolio} has no {name} yet." if self.store.portfolio(portfolio) else f"There is no portfolio {portfolio}.", field="portfolio_id")
@@ -172,11 +180,13 @@ def found(self:Service, portfolio:str, name:str, headers)->tuple: # File, (start
     try: return file, byte_range(headers["range"], file.bytes)
     except ValueError: raise Refusal(416, f"The file has {file.bytes:,} bytes.", field="Range", headers={"Content-Range": f"bytes */{file.bytes}"}) from None
 
-def etag(file:File)->str: return f'"{file.sha256}"'
+def etag(file:File)->str:
+    "What tells one content of a file from another."
+    return f'"{file.sha256}"'
 
 @patch
 async def pieces(self:Service, portfolio:str, name:str, headers)->tuple: # File, stretch, pieces
-    "The same, open. A file that was replaced in this very moment is looked up again."
+    "As in `found`, and open. A file that was replaced in this very moment is looked up again."
     for last in (False, True):
         file, part = await asyncio.to_thread(self.found, portfolio, name, headers)
         try: return file, part, await asyncio.to_thread(self.store.read, file, *part or ())

@@ -19,10 +19,14 @@ log = logging.getLogger("cascade_engine.service")
 # %% ../nbs/18_desk.ipynb #f8c15c06
 class WorkerFailed(RuntimeError):
     "A task that ended without an answer."
-    def __init__(self, reason:str, detail:str=""): super().__init__(f"{reason}: {detail}" if detail else reason); self.reason = reason
+    def __init__(self,
+        reason, # "timeout", "died", "memory" or "error"
+        detail="", # For the log
+    ): super().__init__(f"{reason}: {detail}" if detail else reason); self.reason = reason
 
 # %% ../nbs/18_desk.ipynb #2cdaef7d
-def cores()->int: # That this process may use
+def cores()->int: # At least 1
+    "Processor cores that this process may use: a container or a batch queue often allows fewer than there are."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 class Pool:
@@ -43,17 +47,24 @@ class Pool:
         except BaseException: await self.stop(); raise
 
     async def stop(self):
+        "End the workers, whatever they are at."
         for t in self._serving: t.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
-    async def run(self, task:str, priority:tuple=(0,), timeout:float=None, **kw)->tuple: # result, notes
+    async def run(self,
+        task:str, # Name of a method of `Tasks`
+        priority:tuple=(0,), # The lowest goes first
+        timeout:float=None, # Seconds; None: the pool's
+        **kw, # The task's arguments
+    )->tuple: # result, notes
         "Queue a task, wait for its outcome."
         future = asyncio.get_running_loop().create_future()
         self.queue.put_nowait((priority, next(self.order), task, kw, timeout or self.timeout, future))
         return await future
 
     @property
-    def waiting(self)->int: return self.queue.qsize()
+    def waiting(self)->int: # Tasks in the queue, those at work not counted
+        return self.queue.qsize()
 
 # %% ../nbs/18_desk.ipynb #8319ba82
 @patch
@@ -122,27 +133,37 @@ PART = 250_000 # loan-months of a part, about: some seconds of work
 
 class Desk:
     "Jobs, from request to published file."
-    def __init__(self, store:Store, pool:Pool, timeout:float=3600.):
+    def __init__(self,
+        store:Store, pool:Pool, # Both open, and stopped by whoever made them
+        timeout:float=3600., # Seconds of a job
+    ):
         self.store, self.pool, self.timeout, self.running = store, pool, timeout, {}
 
     def cut(self, loans:int, months:int)->list: # of lists of group numbers
-        "A job's parts."
+        "A job's parts: few enough to be worth their start, many enough for all workers."
         groups = -(-loans // GROUP)
         size = max(1, min(PART // months // GROUP, -(-groups // self.pool.size)))
         return [list(range(k, min(k + size, groups))) for k in range(0, groups, size)]
 
-    async def open(self, portfolio:dict, request:dict, model:str)->dict: # The job, new or the same question's; None: another is under way
+    async def open(self,
+        portfolio:dict, request:dict, # The portfolio's row in the register, and what is asked of it
+        model:str, # Digest of the model that answers
+    )->dict: # The job, new or the same question's; None: another is under way
         "Begin a job, or join the one that answers the same question."
         parts = self.cut(portfolio["loans"], request["num_months"])
         job = await asyncio.to_thread(self.store.add_job, portfolio["id"], request | dict(loans=portfolio["loans"], groups=[p[-1] + 1 for p in parts]), model, len(parts))
         if job and job["state"] == "open" and job["id"] not in self.running: self.launch(job["id"])
         return job
 
-    def launch(self, id:str): "Work on a job in the background."; self.running[id] = asyncio.create_task(self._run(id))
+    def launch(self, id:str):
+        "Work on a job that the register holds; returns at once, and `running[id]` is what to wait for."
+        self.running[id] = asyncio.create_task(self._run(id))
 
 # %% ../nbs/18_desk.ipynb #c8b4daa6
 @patch
-async def resume(self:Desk, models:set):
+async def resume(self:Desk,
+    models:set, # Digests of the models served now; a job of another fails
+):
     "Go on with what an earlier server left open."
     for id in await asyncio.to_thread(self.store.open_jobs):
         job = await asyncio.to_thread(self.store.job, id)

@@ -28,7 +28,7 @@ class Refusal(HTTPException):
     def __init__(self,
         status:int, detail:str, # HTTP status and what is wrong, in words for the caller
         field:str=None, # What in the request is wrong
-        headers:dict=None,
+        headers:dict=None, # More headers of the answer
         errors=None, # Several fields: a list of dicts of field and detail
         **more, # Further members
     ):
@@ -37,12 +37,15 @@ class Refusal(HTTPException):
         if field or errors: self.problem["errors"] = errors or [dict(field=field, detail=detail)]
         self.problem |= more
 
-def problem_body(problem:dict)->bytes: return json.dumps(problem, ensure_ascii=True).encode()
+def problem_body(problem:dict)->bytes: # ASCII
+    "A problem as it goes over the wire."
+    return json.dumps(problem, ensure_ascii=True).encode()
 
 # %% ../nbs/19_guard.ipynb #56893cd5
 OPEN = re.compile(r"/health|/docs|/openapi\.json|/static-offline-docs/[\w.-]+") # answered to anybody
 
-def is_loopback(host:str)->bool: # Is this a name or address of the own machine?
+def is_loopback(host:str)->bool:
+    "Is this a name or address of the own machine?"
     try: return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError: return False
 
@@ -50,8 +53,11 @@ def _hostname(text): # of a Host or Origin header
     try: return urlsplit(text if "//" in text else f"//{text}").hostname or ""
     except ValueError: return ""
 
-def check_caller(path:str, headers:dict, token:str):
-    "Raise a `Refusal` unless this request may come in."
+def check_caller(
+    path:str, headers:dict, # Of the request; names of headers in small letters
+    token:str, # What it must bear; None: no token, loopback only
+):
+    "Raise a `Refusal`, 401 or 403, unless this request may come in."
     if token is None:
         for name in ("host", "origin"):
             if name in headers and not is_loopback(_hostname(headers[name])):
@@ -63,7 +69,7 @@ def check_caller(path:str, headers:dict, token:str):
 
 # %% ../nbs/19_guard.ipynb #bde136ab
 def check_bind(host:str, token:str):
-    "Refuse to serve others without a token."
+    "`InputError` for a `host` that others can reach without a `token`, and for a token that is easily guessed."
     if token is None and not is_loopback(host): raise InputError(f"host {host!r} is reachable from elsewhere: it needs a bearer token (CASCADE_ENGINE_TOKEN or --token-file)")
     if token is not None and not re.fullmatch(r"[!-~]{16,}", token): raise InputError("The token must have at least 16 characters, printable and without spaces")
 
@@ -71,7 +77,7 @@ def check_bind(host:str, token:str):
 class JsonLines(logging.Formatter):
     "Log records as lines of JSON."
     def format(self, record:logging.LogRecord)->str:
-        "One line of JSON."
+        "One line: time, level, message, the `fields` given as `extra`, and the traceback where there is one."
         line = dict(time=f"{datetime.fromtimestamp(record.created, timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}", level=record.levelname.lower(), message=record.getMessage())
         line |= getattr(record, "fields", {})
         if record.exc_info: line["exception"] = "".join(traceback.format_exception(*record.exc_info))
@@ -86,14 +92,19 @@ class Metrics:
         self.seconds = prometheus.Histogram("http_request_seconds", "Time to the end of the answer", ["route"], registry=self.registry, buckets=(.005, .02, .1, .5, 2, 10, 60, 300))
         self.now = prometheus.Gauge("cascade", "Portfolios, jobs, records and tasks", ["what"], registry=self.registry)
 
-    def seen(self, scope:dict, status:int, seconds:float):
-        "Count a request by its route, and its time."
+    def seen(self,
+        scope:dict, # ASGI scope of the request
+        status:int, # HTTP status of the answer; 499: the caller hung up before it
+        seconds:float, # To the end of the answer
+    ):
+        "Count one request."
         route = getattr(scope.get("route"), "path", "none")
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
         self.requests.labels(method, route, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
 
-    def text(self, **now)->bytes: # What is the case now, name by name
+    def text(self, **now)->bytes: # Prometheus' text format
+        "All counts, with what is the case `now`, name by name."
         for what, number in now.items(): self.now.labels(what).set(number)
         return prometheus.generate_latest(self.registry)
 
@@ -101,7 +112,7 @@ class Metrics:
 class Guard:
     "ASGI middleware around an application."
     def __init__(self,
-        app, # The ASGI application behind it
+        app, # What it stands before: any ASGI application
         metrics:Metrics,
         token:str=None, # What callers must send; None: loopback only
         max_body=lambda scope, headers: 2**16, # Bytes a request's body may have
@@ -179,7 +190,9 @@ def finish(self:_Exchange):
     log.info("request", extra=dict(fields=dict(request=self.id, method=self.scope["method"], path=self.scope["path"][:200], status=status, ms=round(1000*seconds, 1), received=self.got)))
 
 # %% ../nbs/19_guard.ipynb #6452a63d
-def impatient(idle:float): # A uvicorn protocol class
+def impatient(
+    idle:float, # Seconds
+): # A uvicorn protocol class
     "HTTP/1.1 that closes a connection which takes longer than `idle` to send a request's head."
     from uvicorn.protocols.http.h11_impl import H11Protocol
     class Impatient(H11Protocol):

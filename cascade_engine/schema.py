@@ -38,12 +38,14 @@ class Problem(BaseModel):
     errors:Optional[list[Wrong]] = Field(None, description="Which fields are wrong, and why")
 
 def refusals(*more)->dict: # For `responses=` of a route
-    "The problems any operation may answer with, and `more`."
+    "The problems any operation may answer with, and the statuses in `more`."
     answer = {"content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     return {code: {"description": Refusal(code, "").problem["title"], **answer} for code in (400, 401, 403, 408, 413, 415, 422, 500, 503, *more)}
 
 # %% ../nbs/20_schema.ipynb #32a6c6b0
-def problem_response(e:Refusal)->Response: return Response(problem_body(e.problem), e.status_code, e.headers, PROBLEM)
+def problem_response(e:Refusal)->Response:
+    "A refusal as an answer."
+    return Response(problem_body(e.problem), e.status_code, e.headers, PROBLEM)
 
 def fields_of(errors)->Refusal: # From pydantic's findings
     "422 with every wrong field; 400 where the body is no JSON at all."
@@ -59,7 +61,8 @@ def as_refusal(e:Exception)->Refusal:
     return Refusal(e.status_code, str(e.detail), headers=dict(e.headers or {}))
 
 # %% ../nbs/20_schema.ipynb #c6744aa9
-def iso_date(text:str)->str:
+def iso_date(text:str)->str: # The same text
+    "A `ValueError` unless this is a day of the years 1900 to 2200, as YYYY-MM-DD."
     try: d = date.fromisoformat(text)
     except ValueError: raise ValueError("not a date: YYYY-MM-DD") from None
     if not 1900 <= d.year <= 2200: raise ValueError("allowed: years 1900 to 2200")
@@ -83,7 +86,7 @@ def _feature(f): # A borrower feature as a query parameter
 Borrower = create_model("Borrower", __base__=_Calendar, model=(Literal["matrix", "lstm"], "matrix"), **{f.name: _feature(f) for f in _TEN})
 
 class Transitions(BaseModel):
-    "Where a loan may be next month."
+    "Next month's status, given this month's: probabilities, which add up to 1."
     current_status:str
     transitions:dict[str, float] = Field(description="Where the loan may be next month; what is impossible is left out")
     model_config = ConfigDict(json_schema_extra={"example": {"current_status": "30_days", "transitions": {
@@ -93,7 +96,7 @@ class Transitions(BaseModel):
 KINDS = {"text/csv": ".csv", "application/vnd.apache.parquet": ".parquet", "multipart/form-data": None, "application/json": None}
 
 class Simulate(BaseModel):
-    "A portfolio of simulated loans, asked for."
+    "Make up borrowers instead of sending some."
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"simulate": 10_000, "seed": 1}})
     simulate:StrictInt = Field(ge=1, le=1_000_000, description="Loans to simulate")
     seed:StrictInt = Field(0, ge=0, le=2**53 - 1, description="Another seed is another portfolio")
@@ -107,7 +110,7 @@ BODIES = {"multipart/form-data": {"schema": {"type": "object", "required": ["fil
 PortfolioId = Annotated[str, Field(pattern=f"^{PORTFOLIO_ID}$", examples=["SYNTH_20260202_163045_a1b2"])]
 
 class Portfolio(BaseModel):
-    "A portfolio that the server keeps."
+    "A set of borrowers, and the files made for them."
     portfolio_id:str
     created:str
     source:Literal["upload", "simulate"]
@@ -125,7 +128,7 @@ class Portfolios(BaseModel):
 
 # %% ../nbs/20_schema.ipynb #51bc810b
 class Generate(BaseModel):
-    "Histories for a portfolio, asked for."
+    "What is to be generated for a portfolio."
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"portfolio_id": "SYNTH_20260202_163045_a1b2", "num_months": 24, "use_lstm": True}})
     portfolio_id:PortfolioId
     num_months:StrictInt = Field(24, ge=1, le=480, description="Months of each history, the initial status counted")
@@ -140,7 +143,7 @@ class Generate(BaseModel):
 
 # %% ../nbs/20_schema.ipynb #3e604459
 class Sequences(BaseModel):
-    "Histories that were generated."
+    "What was generated, and where it is."
     portfolio_id:str
     sequences_generated:int
     total_records:int = Field(description="Rows of the file; histories end with their first terminal status")
@@ -152,7 +155,7 @@ class Sequences(BaseModel):
         "cascade_model": "LSTM", "download_url": f"{PREFIX}/download/SYNTH_20260202_163045_a1b2/payment_sequences.csv"}})
 
 class Job(BaseModel):
-    "Work that is under way, or done."
+    "A generation that is under way, done or failed."
     job_id:str
     portfolio_id:str
     state:Literal["running", "done", "failed"]
@@ -165,7 +168,7 @@ class Job(BaseModel):
     problem:Optional[Problem] = None
 
 class Health(BaseModel):
-    "The server answers."
+    "That the server is there, and how busy it is."
     status:Literal["ok"] = "ok"
     version:str
     cascade_model:Literal["LSTM", "MATRIX"] = Field(description="What use_lstm=true is answered by")
@@ -175,14 +178,14 @@ class Health(BaseModel):
 
 # %% ../nbs/20_schema.ipynb #66a28f31
 def result_of(job:dict)->Sequences:
-    "What a finished job says."
+    "What a finished job says; `job` is its row in the register."
     asked, model = job["request"], job["model"].split(":")[0]
     notes = ["No LSTM is served here: the transition matrix answered."]*(asked["use_lstm"] and model == "MATRIX") + job["notes"]
     return Sequences(portfolio_id=job["portfolio"], sequences_generated=asked["loans"], total_records=job["rows"], months_per_sequence=asked["num_months"], cascade_model=model,
                      download_url=f"{PREFIX}/download/{job['portfolio']}/payment_sequences.{asked['format']}", notes=notes or None)
 
 def shown_job(job:dict)->Job:
-    "A job as callers see it."
+    "A job as callers see it; `job` is its row in the register."
     done, problem = job["state"] == "done", job["problem"] and Refusal(job["problem"]["status"], job["problem"]["detail"]).problem
     return Job(job_id=job["id"], portfolio_id=job["portfolio"], state={"open": "running"}.get(job["state"], job["state"]), created=job["created"],
         finished=job["finished"], progress=1 if done else job["parts_done"] / (job["parts"] + 1), status_url=f"{PREFIX}/jobs/{job['id']}",

@@ -33,13 +33,19 @@ from .backend import FILES, Limits, Service, etag
 
 # %% ../nbs/22_service.ipynb #f889e357
 api = APIRouter(prefix=PREFIX)
-def of(request:Request)->Service: return request.app.state.service
+def of(request:Request)->Service:
+    "The service behind the application that got this request."
+    return request.app.state.service
 
 ABOUT = """Loan histories with memory. The way through: make a portfolio of borrowers, generate payment sequences for it, download them.
 
 Amounts are in units of the portfolio's currency, dates are ISO 8601. The same portfolio, request and model always give the same file."""
 
-def max_body(limits:Limits, scope, headers)->int: # Bytes
+def max_body(
+    limits:Limits,
+    scope, headers, # Of the request, as ASGI has them: its path, its content type
+)->int: # Bytes
+    "How large a body may be: a file only where files are expected, 64 KiB anywhere else."
     upload = scope["path"] == f"{PREFIX}/portfolios" and not headers.get("content-type", "").strip().lower().startswith("application/json")
     return limits.upload + 2**16 if upload else 2**16
 
@@ -70,6 +76,7 @@ plain = APIRouter()
 
 @plain.get("/health", response_model=Health, responses=refusals(), summary="Is the server there?")
 async def health(request:Request):
+    "The version, which model answers, and how busy the workers are. Needs no token."
     s = of(request)
     return Health(version=__version__, cascade_model=s.kind, workers=s.pool.size, busy=s.pool.busy, waiting=s.pool.waiting)
 
@@ -118,6 +125,7 @@ async def make_portfolio(request:Request, response:Response):
 # %% ../nbs/22_service.ipynb #706937a2
 @api.get("/portfolios", response_model=Portfolios, responses=refusals(), summary="List portfolios, oldest first")
 async def list_portfolios(request:Request, limit:Annotated[int, Query(ge=1, le=1000)] = 100, after:Optional[PortfolioId] = None):
+    "At most `limit` portfolios, those that come after the one with the id `after`."
     s = of(request)
     found = await asyncio.to_thread(s.store.portfolios, limit, after or "")
     shown = await asyncio.to_thread(lambda: [s.shown(p) for p in found])
@@ -125,11 +133,13 @@ async def list_portfolios(request:Request, limit:Annotated[int, Query(ge=1, le=1
 
 @api.get("/portfolios/{portfolio_id}", response_model=Portfolio, responses=refusals(404), summary="Show a portfolio")
 async def show_portfolio(portfolio_id:PortfolioId, request:Request):
+    "What is known of a portfolio, and which of its files are ready."
     s = of(request)
     return await asyncio.to_thread(s.shown, await s.portfolio(portfolio_id))
 
 @api.delete("/portfolios/{portfolio_id}", status_code=204, responses=refusals(404), summary="Delete a portfolio, its jobs and files")
 async def delete_portfolio(portfolio_id:PortfolioId, request:Request):
+    "Everything made from it goes too; a job that is under way is stopped first."
     s = of(request)
     await s.portfolio(portfolio_id)
     await s.desk.stop(portfolio_id)
@@ -158,7 +168,7 @@ async def generate(asked:Generate, request:Request):
 
 # %% ../nbs/22_service.ipynb #b6173300
 def job_answer(job:dict):
-    "200 with the result, 202 with the job, or its problem."
+    "200 with the result, 202 with the job, or its problem; `job` is its row in the register, None where it is gone."
     if job is None: raise Refusal(404, "The portfolio was deleted meanwhile.", field="portfolio_id")
     if job["state"] == "failed": raise Refusal(job["problem"]["status"], job["problem"]["detail"])
     if job["state"] == "done": return result_of(job)
@@ -167,6 +177,7 @@ def job_answer(job:dict):
 
 @api.get("/jobs/{job_id}", response_model=Job, response_model_exclude_none=True, responses=refusals(404), summary="How far is a job?")
 async def show_job(job_id:Annotated[str, Field(pattern=f"^{JOB_ID}$")], request:Request):
+    "State and progress of a job; its result when it is done, or the problem that ended it."
     job = await asyncio.to_thread(of(request).store.job, job_id)
     if job is None: raise Refusal(404, f"There is no job {job_id}.", field="job_id")
     return shown_job(job)
@@ -193,7 +204,10 @@ async def download(portfolio_id:PortfolioId, name:Literal[tuple(FILES)], request
 api.add_api_route("/download/{portfolio_id}/{name}", download, methods=["HEAD"], include_in_schema=False)
 
 # %% ../nbs/22_service.ipynb #59248b0e
-def serve(service:Service, host:str="127.0.0.1", port:int=8000):
+def serve(
+    service:Service, # Not started: it starts and stops with the server
+    host:str="127.0.0.1", port:int=8000, # Where to listen
+):
     "Serve until stopped. Logs go to standard error, a line of JSON each."
     import uvicorn
     check_bind(host, service.token)

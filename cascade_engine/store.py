@@ -76,7 +76,9 @@ class Store:
         try: self._claim(str(files or self.dir / "files"))
         except BaseException: self.close(); raise
 
-    def close(self): "Close the register."; self._db.close()
+    def close(self):
+        "Let go of the register, for the next server."
+        self._db.close()
 
     def _claim(self, url):
         "The place for files belongs to this register and no other: sweeping would take another's files for leftovers."
@@ -123,7 +125,7 @@ def _add_files(db, owner, files): db.executemany("INSERT OR REPLACE INTO file VA
 @patch
 def add_portfolio(self:Store,
     id:str, # From `portfolio_id`
-    loans:int,
+    loans:int, # How many it has
     source:str, # Where it came from: "upload" or "simulate"
     details:dict, # Shown with the portfolio
     files, # Its `File`s, already written
@@ -135,6 +137,7 @@ def add_portfolio(self:Store,
 
 @patch
 def portfolio(self:Store, id:str)->dict: # None: there is none
+    "One portfolio's row."
     return self._one("SELECT * FROM portfolio WHERE id = ?", id)
 
 @patch
@@ -142,16 +145,19 @@ def portfolios(self:Store,
     limit:int=100, # At most so many
     after:str="", # Those after this id
 )->list: # By id, which is by age
+    "Portfolios, a page at a time."
     return self._rows("SELECT * FROM portfolio WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 
 # %% ../nbs/15_store.ipynb #9c5a4931
 @patch
 def counts(self:Store)->dict: # What there is, by name
+    "How many portfolios, records, and jobs in each state; for the metrics."
     jobs = {f"jobs_{r['state']}": r["n"] for r in self._rows("SELECT state, count(*) AS n FROM job GROUP BY state")}
     return dict(self._one("SELECT (SELECT count(*) FROM portfolio) AS portfolios, (SELECT coalesce(sum(rows), 0) FROM job) AS records"), **jobs)
 
 @patch
-def folder(self:Store, portfolio:str, job:str="")->str: # Of a portfolio's files, or of one of its jobs
+def folder(self:Store, portfolio:str, job:str="")->str: # Without an ending slash
+    "Where a portfolio's files lie, or those of one of its jobs."
     return "/".join(filter(None, (self.root, portfolio, job)))
 
 @patch
@@ -187,24 +193,37 @@ def add_job(self:Store,
 
 @patch
 def job(self:Store, id:str)->dict: # None: there is none
+    "One job's row, with the parts that are done and whether its file is the portfolio's current one."
     return self._one("SELECT j.*, (SELECT count(*) FROM part WHERE job = j.id) AS parts_done, p.job IS j.id AS current FROM job j JOIN portfolio p ON p.id = j.portfolio WHERE j.id = ?", id)
 
 # %% ../nbs/15_store.ipynb #5ff7bec5
 @patch
 def open_jobs(self:Store, portfolio:str=None)->list: # Ids, oldest first
+    "Jobs that are not finished: all, or those of a portfolio."
     return [r["id"] for r in self._rows("SELECT id FROM job WHERE state = 'open' AND (?1 IS NULL OR portfolio = ?1) ORDER BY created", portfolio)]
 
 @patch
-def add_part(self:Store, job:str, number:int, stem:str, rows:int, notes=()):
-    "A part is written: `stem` is its path without the ending, `notes` what the library warned of."
+def add_part(self:Store,
+    job:str, number:int, # Which part of which job; counted from 0
+    stem:str, # Its path without the ending
+    rows:int, # Records in it
+    notes=(), # What the caller should know: texts
+):
+    "A part is written."
     with self._change() as db: db.execute("INSERT OR REPLACE INTO part VALUES(?, ?, ?, ?, ?)", (job, number, stem, rows, json.dumps(list(notes))))
 
 @patch
-def parts(self:Store, job:str)->list: return self._rows("SELECT * FROM part WHERE job = ? ORDER BY number", job)
+def parts(self:Store, job:str)->list: # Their rows, in the order of the file
+    "What is written of a job."
+    return self._rows("SELECT * FROM part WHERE job = ? ORDER BY number", job)
 
 # %% ../nbs/15_store.ipynb #d92b67eb
 @patch
-def finish_job(self:Store, id:str, rows:int, files:list):
+def finish_job(self:Store,
+    id:str,
+    rows:int, # Records of the whole file
+    files, # Its `File`s, already written
+):
     "Publish a job's files, all at once; what they replace is removed."
     with self._change() as db:
         before = self._one("SELECT p.id, p.job FROM portfolio p JOIN job j ON j.portfolio = p.id WHERE j.id = ? AND j.state = 'open'", id)

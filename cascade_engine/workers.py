@@ -62,7 +62,7 @@ def _look(path:Path, max_loans:int):
 # %% ../nbs/16_workers.ipynb #6ee3883c
 def read_upload(
     path:Path, # Ending in .csv or .parquet
-    max_loans:int,
+    max_loans:int, # More rows are refused
 )->pd.DataFrame: # Checked borrowers: `loan_id`, `borrower_id`, the columns sent
     "Borrowers from an upload; whatever is wrong with it is an `InputError`."
     _look(path, max_loans)
@@ -94,17 +94,22 @@ class Tasks:
         self.matrix = LSTMCascadeGenerator()
         self.generator = LSTMCascadeGenerator.load(model) if model else self.matrix
 
-    def intake(self, path:str, folder:str, max_loans:int)->dict:
+    def intake(self,
+        path, folder, # What was sent, on this machine; where its portfolio goes, on the store's file system
+        max_loans, # More rows are refused
+    )->dict: # As from `keep`
         "Read an upload, then keep it."
         try:
             with memory_limit(): return self.keep(read_upload(Path(path), max_loans), folder)
         except (InputError, MemoryError): raise
         except Exception as e: raise InputError(f"Cannot read the file: {type(e).__name__}") from e # whatever a made-up file does to a reader, the file is to blame
 
-    def simulate(self, loans:int, seed:int, folder:str)->dict: return self.keep(simulate_borrowers(loans, seed), folder)
+    def simulate(self, loans, seed, folder)->dict:
+        "Make up `loans` borrowers, then keep them in `folder`; another `seed` is another portfolio."
+        return self.keep(simulate_borrowers(loans, seed), folder)
 
     def keep(self, table, folder)->dict: # loans, columns, share missing of each feature, files
-        "Write a portfolio's files."
+        "Write checked borrowers, `table`, as the files of a portfolio."
         missing = {k: round(v, 4) for k, v in FeatureEncoder().fit(table).missing_.items() if v}
         csv = self.put_csv(table, f"{folder}/borrowers.csv")
         with self.writing(f"{folder}/borrowers.parquet") as parquet: pq.write_table(pa.Table.from_pandas(table, preserve_index=False), parquet, row_group_size=GROUP)
@@ -136,7 +141,7 @@ def writing(self:Tasks, path:str): # A `_Counted`
 
 @patch
 def put_csv(self:Tasks, table:pd.DataFrame, path:str, header:bool=True)->File:
-    "A table as the library writes it."
+    "A table at `path` as the library writes it; a part after the first goes without `header`."
     with tempfile.NamedTemporaryFile() as scratch:
         table_to_file(table, scratch.name, ".csv", header)
         with self.writing(path) as out: shutil.copyfileobj(scratch, out, 2**20)
@@ -144,7 +149,12 @@ def put_csv(self:Tasks, table:pd.DataFrame, path:str, header:bool=True)->File:
 
 # %% ../nbs/16_workers.ipynb #c26ba963
 @patch
-def part(self:Tasks, borrowers:str, groups:list, request:dict, stem:str, header:bool)->int: # Rows written
+def part(self:Tasks,
+    borrowers:str, groups:list, # The portfolio's Parquet file, and which groups of it
+    request:dict, # What was asked: months, model, seed, start, scenario, format
+    stem:str, # Where to, without the ending
+    header:bool, # Does the CSV begin with the names of its columns?
+)->int: # Rows written
     "Generate for some groups of a portfolio; writes stem.parquet and, where asked, stem.csv."
     with self.fs.open(borrowers, "rb") as f: table = pq.ParquetFile(f).read_row_groups(groups).to_pandas()
     generator = self.generator if request["use_lstm"] else self.matrix
@@ -156,7 +166,7 @@ def part(self:Tasks, borrowers:str, groups:list, request:dict, stem:str, header:
 
 @patch
 def merge(self:Tasks, stems:list, request:dict, folder:str)->list: # The finished `File`s
-    "One file of each kind from the parts, in their order."
+    "One file of each kind the `request` wants, in `folder`, from the parts at `stems`, in their order."
     with self.writing(f"{folder}/payment_sequences.parquet") as out:
         writer = None
         for stem in stems:
@@ -174,7 +184,7 @@ def merge(self:Tasks, stems:list, request:dict, folder:str)->list: # The finishe
 # %% ../nbs/16_workers.ipynb #11a169f3
 @patch
 def answer(self:Tasks, task:str, kw:dict)->dict: # done and notes, or refused, or broken
-    "One task's outcome; no exception leaves a worker."
+    "Outcome of the `task` of that name with arguments `kw`; no exception leaves a worker."
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try: done = getattr(self, task)(**kw)
