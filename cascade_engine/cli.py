@@ -109,7 +109,7 @@ def generate(
     start:Annotated[str, typer.Option(help="First due date, YYYY-MM-DD.")] = "2024-01-01",
     seed:Annotated[Optional[int], typer.Option(help="Fixes every history; the model's when left out.")] = None,
     initial_status:Annotated[str, typer.Option(help="Status of month 1.")] = "on_time",
-    like:Annotated[Optional[Path], typer.Option(help="Histories: first status and length of each loan are taken from here.")] = None,
+    like:Annotated[Optional[Path], typer.Option(help="Histories: first status of each loan, and how long it was watched, are taken from here.")] = None,
     history:Annotated[Optional[Path], typer.Option(help="Histories to continue.")] = None,
     engine:Annotated[str, typer.Option(help="pandas, or spark: Parquet folders in and out.")] = "pandas",
     master:Annotated[str, typer.Option(help="Where Spark runs: local[2], spark://…, yarn.")] = "local[*]",
@@ -131,15 +131,15 @@ def generate(
         wrote(clock, **{str(out): repr(written).split(": ", 1)[1]})
 
 def alike(table, seqs)->tuple: # (borrowers, arguments of `generate`)
-    "The loans that have a history, with its first status and length."
+    "The loans that have a history, with its first status, watched as long."
     import pandas as pd
-    from cascade_engine.status import STATUS
+    from cascade_engine.validation import like
     from cascade_engine.features import as_borrowers
     table = as_borrowers(table)
     at = pd.Index(seqs.loan_id).get_indexer(table["loan_id"])
     if not (at >= 0).any(): raise InputError("No loan_id of the borrowers has a history in --like")
     kept = at[at >= 0]
-    return table[at >= 0], dict(num_months=seqs.lengths[kept], initial_status=list(STATUS.decode(seqs.first[kept])))
+    return table[at >= 0], like(seqs.take(kept))
 
 # %% ../nbs/13_cli.ipynb #54a7bf51
 @app.command()

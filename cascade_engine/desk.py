@@ -74,7 +74,10 @@ async def _spawn(self:Pool): # A worker that said it is ready
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True) # Ctrl-C is for the server, which ends its workers
     process.stdin.write(json.dumps(self.settings).encode() + b"\n")
     self.processes.add(process)
-    if not await process.stdout.readline(): raise WorkerFailed("died", f"a worker does not start (exit code {await process.wait()}); its last words stand above")
+    if not await process.stdout.readline():
+        code = await process.wait()
+        await self._end(process)
+        raise WorkerFailed("died", f"a worker does not start (exit code {code}); its last words stand above")
     return process
 
 # %% ../nbs/18_desk.ipynb #8fc194f9

@@ -30,7 +30,7 @@ def copies(
     book = pd.DataFrame(dict(history=_strings(train), person=train.borrower_id))[train.lengths >= long]
     owners = book.groupby("history")["person"].nunique()
     at = np.flatnonzero(seqs.lengths >= long)
-    return np.isin(_strings(seqs.take(at)), owners.index[owners == 1].to_numpy(dtype=object)), at
+    return pd.Series(_strings(seqs.take(at)), dtype=object).isin(owners.index[owners == 1]).to_numpy(), at
 
 # %% ../nbs/10_privacy.ipynb #bbaf198c
 def log_likelihoods(

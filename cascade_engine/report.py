@@ -43,7 +43,7 @@ def _prepare(real, synthetic, borrowers, train, out_of_time, seed)->Study:
             whole = [as_borrowers(borrowers)] if isinstance(borrowers, pd.DataFrame) else []
             tables["all"] = pd.concat([*tables.values(), *whole]).drop_duplicates("loan_id")
             every = tables["all"].set_index("loan_id")
-            if np.isin(b.loan_id, every.index).all():
+            if (every.index.get_indexer(b.loan_id) >= 0).all():
                 tables["synthetic"] = every.reindex(b.loan_id).reset_index()
                 b = Sequences(b.codes, b.lengths, b.loan_id, tables["synthetic"]["borrower_id"].to_numpy(), check=False)
             else: notes.append("Generated loans have no borrowers: classifiers see histories alone, and nothing is shown by segment")

@@ -71,14 +71,17 @@ def test_same_seed_same_bank_and_model(made, tmp_path):
     one, two = sorted(tmp_path.glob("*.csv"))
     assert one.read_bytes() == two.read_bytes()
 
-def test_like_takes_first_status_and_length(made, tmp_path):
+def test_like_takes_first_status_and_time_watched(made, tmp_path):
     real = pd.read_csv(made / "small/payment_sequences.csv")
     ok("generate", made / "matrix", made / "small/borrowers.csv", "--like", made / "small/payment_sequences.csv", "--out", "like.parquet", cwd=tmp_path)
     like = pd.read_parquet(tmp_path / "like.parquet")
     first = lambda t: t[t["month"] == 1].astype({"loan_id": str, "payment_status": str}).set_index("loan_id")["payment_status"].sort_index()
     assert first(like).to_dict() == first(real).to_dict()
     longest = real.groupby("loan_id")["month"].max()
-    assert (like.groupby("loan_id")["month"].max() <= longest).all()
+    ended = real.groupby("loan_id")["payment_status"].last().isin(["default", "paid_off", "prepaid"])
+    drawn = like.groupby("loan_id")["month"].max()
+    assert (drawn <= longest)[~ended].all() and drawn.max() <= longest.max() # cut-off histories were watched just so long
+    assert ended.any() and (drawn > longest)[ended].any() # the others would have been watched longer
 
 def test_history_is_continued(made, tmp_path):
     real = pd.read_csv(made / "small/payment_sequences.csv")
