@@ -23,7 +23,6 @@ def source(cell): return "".join(cell["source"])
 @cache
 def cells(path): return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
-SERVER = {"store", "workers", "desk", "guard", "schema", "backend", "service"} # the inside of the REST service; its face are the addresses, which its own tests try
 
 # The site, as far as it goes without Quarto
 
@@ -102,7 +101,7 @@ def problems(site):
             if not src.startswith("data:image/") and not (p.path.parent / src).exists(): yield f"{where(p)}: no picture {src[:80]}"
         if p.path.suffix != ".ipynb": continue
         if not (p.title and p.description): yield f"{where(p)}: the first cell must be `# title`, an empty line, `> one sentence`"
-        if not (p.images or p.tables or p.out.stem in SERVER): yield f"{where(p)} has no picture and no table: add the one that helps most (an output that is a DataFrame is a table)"
+        if not (p.images or p.tables): yield f"{where(p)} has no picture and no table: add the one that helps most (an output that is a DataFrame is a table)"
 
 def test_site_holds_together(tmp_path): # one test: the site is built once
     site = build(tmp_path)
@@ -211,7 +210,7 @@ def test_readme_links_stand_in_the_repository():
 # Public names
 
 STEPPER = {"probabilities", "keep", "read", "take", "forward"} # the protocol that `sampling` describes, and the network's own
-PLUMBING = {"cli", *SERVER} # commands are shown by running them, a server by its addresses
+PLUMBING = {"cli"} # its commands are shown by running them
 
 def is_exported(cell): return cell["cell_type"] == "code" and re.search(r"^#\|\s*exports?\b", source(cell), re.M)
 def patched(f): return any(ast.unparse(d).startswith("patch") for d in f.decorator_list)
