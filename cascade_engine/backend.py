@@ -57,7 +57,7 @@ class Service:
         if model: model = self.store.adopt(model)
         self.pool = Pool(self.store.url, model, workers, limits.task)
         self.desk = Desk(self.store, self.pool, limits.job)
-        self.uploads = asyncio.Semaphore(limits.uploads)
+        self.uploads, self.taken = asyncio.Semaphore(limits.uploads), set() # `taken`: ids of portfolios in the making
 
 # %% ../nbs/21_backend.ipynb #ecbccb88
 @patch
@@ -135,7 +135,7 @@ async def keep(self:Service,
     task:str, **kw, # A method of `Tasks` and its arguments
 )->dict: # The new portfolio
     "Let a worker write a portfolio's files, then register it."
-    id = portfolio_id()
+    id = await self._fresh_id()
     folder = self.store.folder(id)
     try:
         made, _ = await self.pool.run(task, folder=folder, **kw)
@@ -147,7 +147,17 @@ async def keep(self:Service,
         if isinstance(e, WorkerFailed) and task == "intake": raise Refusal(422, f"The file could not be read ({e.reason}).", field="file") from None
         if isinstance(e, WorkerFailed): raise Refusal(503, f"Simulating failed ({e.reason}). Ask again.") from None
         raise
+    finally: self.taken.discard(id)
     return await asyncio.to_thread(self.store.portfolio, id)
+
+@patch
+async def _fresh_id(self:Service)->str: # Nobody else's, in the register or in the making; whoever asks gives it back to `taken`
+    "Four random digits a second meet once in a while; then the second comer draws again."
+    while True:
+        if (id := portfolio_id()) in self.taken: continue
+        self.taken.add(id)
+        if await asyncio.to_thread(self.store.portfolio, id) is None: return id
+        self.taken.discard(id)
 
 @patch
 async def upload(self:Service, request:Request, kind:str)->dict: # The new portfolio

@@ -374,3 +374,19 @@ def test_the_rest_works_without_the_extra(tmp_path):
 def test_serve_refuses(options, words, tmp_path):
     done = subprocess.run([Path(sys.executable).with_name("cascade-engine"), "serve", "--data-dir", "d", *options], cwd=tmp_path, capture_output=True, text=True, env={k: v for k, v in os.environ.items() if k != "CASCADE_ENGINE_TOKEN"})
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr and not (tmp_path / "d").exists()
+
+def test_two_portfolios_never_share_an_id(tmp_path, monkeypatch):
+    "Four random digits a second do meet once in a while: the second comer takes another id, and the first keeps its files."
+    from cascade_engine.backend import Service
+    ids = [f"SYNTH_20260101_000000_{k}" for k in ["aaaa"]*3 + ["bbbb", "aaaa", "bbbb", "cccc"]]
+    monkeypatch.setattr("cascade_engine.backend.portfolio_id", iter(ids).__next__)
+    async def made():
+        service = Service(tmp_path / "data", workers=1)
+        await service.start()
+        try:
+            together = await asyncio.gather(*[service.keep("simulate", "simulate", loans=20, seed=k) for k in (1, 2)])
+            later = await service.keep("simulate", "simulate", loans=20, seed=3)
+            return [p["id"][-4:] for p in [*together, later]], service.taken
+        finally: await service.stop()
+    assert asyncio.run(made()) == (["aaaa", "bbbb", "cccc"], set())
+    assert len({(d / "borrowers.parquet").read_bytes() for d in (tmp_path / "data" / "files").glob("SYNTH*")}) == 3
