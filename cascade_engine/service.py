@@ -125,7 +125,7 @@ async def make_portfolio(request:Request, response:Response):
 # %% ../nbs/22_service.ipynb #706937a2
 @api.get("/portfolios", response_model=Portfolios, responses=refusals(), summary="List portfolios, oldest first")
 async def list_portfolios(request:Request, limit:Annotated[int, Query(ge=1, le=1000)] = 100, after:Optional[PortfolioId] = None):
-    "At most `limit` portfolios, those that come after the one with the id `after`."
+    "At most `limit` portfolios, those that come after the one with the id `after`. The order is that of the ids: by the second, and within one second as it falls."
     s = of(request)
     found = await asyncio.to_thread(s.store.portfolios, limit, after or "")
     shown = await asyncio.to_thread(lambda: [s.shown(p) for p in found])
