@@ -1,14 +1,14 @@
 """Held-out negative log-likelihood per step, and time and memory to get there, of the engine and of what it has to beat.
 
     python benchmarks/fidelity.py            # every method on the real accounts (../shared) if they are there, else on the simulated bank
-    python benchmarks/fidelity.py --panel bank --seeds 1
+    python benchmarks/fidelity.py --panel bank --seeds 0
     python benchmarks/fidelity.py --split time        # learn from the months up to a year before the extract, score and generate the last twelve
     python benchmarks/fidelity.py --panel instalments # a stand-in for a small instalment book: the simulated bank, few columns known
     python benchmarks/fidelity.py --peers             # SDV and mostlyai-engine, each in an environment of its own (made where it is missing)
 
 A fifth of the persons is held out (`split_by_borrower`, seed 123); nothing is tuned on it. With --split time the held-out persons' last twelve months are what counts, and training sees the
 other persons' earlier months alone: out of time and of persons. Each method runs in a process of its own, one after another,
-so that its peak memory is its own. Results go to benchmarks/results/fidelity-PANEL.{json,md}.
+so that its peak memory is its own. Results are added to benchmarks/results/fidelity-PANEL.{json,md}: what was not run this time stays.
 """
 import argparse, configparser, json, os, platform, resource, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
@@ -208,7 +208,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--panel", choices=["cards", "bank", "instalments"], default="cards" if REAL.exists() else "bank")
     parser.add_argument("--split", choices=["persons", "time"], default="persons")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the engine; the other methods are run with the first one")
     parser.add_argument("--peers", action="store_true", help="only the peers; stored beside the table of the methods")
     parser.add_argument("--minutes", type=float, default=10, help="training time of a peer"); parser.add_argument("--loans", type=int, default=2000, help="loans a peer generates")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
@@ -225,23 +225,26 @@ def main():
         rows = {PEERS[n]: peer(n, train, people, test, others, a.minutes, a.loans) for n in PEERS}
         return write(f"peers-{a.panel}", pd.DataFrame(rows).T, rows, f"Peers, trained for {a.minutes:g} minutes at most, on borrower columns the engine knows; first {a.loans:,} held-out loans")
     if a.panel == "bank" and not REAL.exists(): print("note: the real accounts are not here; the simulated bank says nothing about fidelity on real data")
-    rows = []
-    for name, title in ((n, METHODS[n]) for n in a.methods):
-        for seed in range(a.seeds if name == "lstm" else 1):
+    stored, rows = HERE / "results" / f"fidelity-{a.panel}{'-time' if a.split == 'time' else ''}", []
+    if stored.with_suffix(".json").exists(): rows = json.loads(stored.with_suffix(".json").read_text())["rows"]
+    for name in a.methods:
+        for seed in a.seeds if name == "lstm" else a.seeds[:1]:
             out = subprocess.run([sys.executable, __file__, "--only", name, "--panel", a.panel, "--split", a.split, "--seed", str(seed)], capture_output=True, text=True)
             if out.returncode: sys.exit(out.stderr)
-            rows.append(dict(method=title, seed=seed, **json.loads(out.stdout.splitlines()[-1]))); print(rows[-1], flush=True)
+            row = dict(method=METHODS[name], seed=seed, **json.loads(out.stdout.splitlines()[-1])); print(row, flush=True)
+            rows = [r for r in rows if (r["method"], r["seed"]) != (row["method"], seed)] + [row]
     table = pd.DataFrame(rows)
     mean = table.drop(columns="seed").groupby("method", sort=False).mean().sort_values("nll", ascending=False)
     mean.insert(1, "nll_range", table.groupby("method")["nll"].agg(lambda s: f"{s.min():.4f}–{s.max():.4f}" if len(s) > 1 else ""))
-    what = "last twelve months of the held-out fifth of the persons, learned from the others' earlier months" if a.split == "time" else "held-out fifth of the persons"
-    write(f"fidelity-{a.panel}{'-time' if a.split == 'time' else ''}", mean, rows, f"{what[0].upper()}{what[1:]}, nats a step")
+    what = "Last twelve months of the held-out fifth of the persons, learned from the others' earlier months" if a.split == "time" else "Held-out fifth of the persons"
+    if a.panel == "instalments": what = f"Simulated bank as a small instalment book (income, employment_months, principal, term_months known), {what[0].lower()}{what[1:]}"
+    write(stored.name, mean, rows, f"{what}, nats a step; where there are several seeds, means")
 
 def write(name, table, rows, title):
     "Store the table and what it was made of."
     stem, where = HERE / "results" / name, f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     stem.with_suffix(".json").write_text(json.dumps(dict(machine=where, rows=rows), indent=1) + "\n")
-    stem.with_suffix(".md").write_text(f"{title}; {where}\n\n" + markdown(table) + "\n")
+    stem.with_suffix(".md").write_text(f"{title}; {where}, other jobs at the same time in part\n\n" + markdown(table) + "\n")
     print(markdown(table))
 
 def markdown(table):

@@ -10,7 +10,7 @@ _HOME = {
     "Scenario": "scenarios", "Overlay": "scenarios", "MacroInput": "scenarios", "baseline": "scenarios", "half_severe": "scenarios", "severely_adverse": "scenarios",
     "shock": "scenarios", "ramp": "scenarios",
     "LSTMCascadeGenerator": "generator",
-    "validate_sequences": "validation", "like": "validation", "validation_report": "report",
+    "validate_sequences": "validation", "like": "validation", "Exits": "exits", "months_watched": "exits", "validation_report": "report",
     "simulate_bank": "portfolio",
     "forecast": "forecasts", "stress_test": "stress",
 }

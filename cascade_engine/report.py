@@ -18,6 +18,7 @@ from .status import STATUS, InputError, some
 from .sequences import Sequences, as_sequences, check_target, split_by_borrower
 from .features import as_borrowers
 from .generator import pair
+from .exits import Exits
 from .validation import align, like, status_mix, time_in_status, vintage_curves
 from .figures import OUTCOMES, Study, by_segment, calibrate, collect, discriminate, dynamics, membership, memorised, segment_labels, segment_rates
 from .plots import compare, plot_roll_rates
@@ -67,6 +68,7 @@ def validation_report(
     segments:list=(), # Columns of the borrowers to split defaults by
     cohort:str=None, # Column of the borrowers that names the vintage
     out_of_time:bool=False, # Is `train` from another time than `real`? Then it is no second real sample
+    watched=None, # Months each loan of `train` could have been seen, a Series by loan_id: where accounts close before the extract
     start_dates=None, macro=None, # As `fit` had them, for a model that reads the calendar
     repeats:int=100, # Pairs of real samples for the noise floors
     slow_repeats:int=5, # The same for figures that train a classifier; 0 leaves them out
@@ -79,27 +81,36 @@ def validation_report(
     if study.tables.get("synthetic") is not None:
         every = study.tables["all"]
         if cohort and cohort not in every: raise InputError(f"cohort {cohort!r} is not in the borrowers. Columns here: {some(every.columns, 15)}.")
+    way_out = _way_out(study, watched)
     labels = segment_labels(every, segments) if every is not None else pd.DataFrame()
     cohorts = every.set_index("loan_id")[cohort] if every is not None and cohort else None
     rows = study.rows(dynamics() + by_segment(labels, cohorts), repeats)
     report = ValidationReport(study.real, study.synthetic, labels=labels, cohort=cohorts, notes=study.notes)
-    rows += _model_rows(report, study, model, start_dates, macro, repeats, slow_repeats)
+    rows += _model_rows(report, study, model, way_out, start_dates, macro, repeats, slow_repeats)
     report.figures = pd.DataFrame(rows).set_index("figure")
     report.notes += _notes(report.figures, study, model, slow_repeats)
     return report
 
 # %% ../nbs/10_report.ipynb #5bb4d11d
-def _fake_book(study:Study, model, start_dates, macro)->tuple: # (Sequences, borrowers): generated for the training borrowers, else the ones given
+def _way_out(study:Study, watched)->tuple: # (Exits or None, watched)
+    if watched is None or study.train is None: return None, None
+    watched = pd.Series(watched).clip(upper=study.train.num_months) # cut at the horizon of `real`
+    return Exits.fit(study.train, watched), watched
+
+def _fake_book(study:Study, model, way_out, start_dates, macro)->tuple: # (Sequences, borrowers): generated for the training borrowers, else the ones given
     if study.train is None or model is None: return study.synthetic, study.tables.get("synthetic")
     keep = (study.train.lengths > 0) & ~STATUS.terminal[np.minimum(study.train.first, len(STATUS) - 1)]
     book = study.train.take(keep)
     table = study.tables["train"][keep] if "train" in study.tables else pd.DataFrame({"loan_id": book.loan_id, "borrower_id": book.borrower_id})
-    return model.simulate(table, **like(book, study.seed), seed=study.seed + 1, start_date=start_dates, scenario=macro)[0], table if "train" in study.tables else None
+    kw, (exits, watched) = like(book, study.seed), way_out
+    if exits: kw["num_months"] = watched.reindex(book.loan_id).to_numpy()
+    fake, _ = model.simulate(table, **kw, seed=study.seed + 1, start_date=start_dates, scenario=macro)
+    return exits.observe(fake, watched, study.seed + 1) if exits else fake, table if "train" in study.tables else None
 
-def _model_rows(report, study:Study, model, start_dates, macro, repeats, slow_repeats)->list:
+def _model_rows(report, study:Study, model, way_out, start_dates, macro, repeats, slow_repeats)->list:
     "Classifiers, calibration, privacy: as far as what they need was given."
     rows = []
-    if slow_repeats: rows += [discriminate(study, slow_repeats), *collect(study, *_fake_book(study, model, start_dates, macro), slow_repeats)]
+    if slow_repeats: rows += [discriminate(study, slow_repeats), *collect(study, *_fake_book(study, model, way_out, start_dates, macro), slow_repeats)]
     if study.train is not None: rows.append(memorised(study, repeats))
     if model is None: return rows
     def predicted(s, table): return model.step_probabilities(s, table, start_dates, macro)

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(p for p in (ROOT / "cascade_engine").glob("*.py") if p.name not in ("__init__.py", "_modidx.py"))
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 LAYERS = [["status", "sequences", "streaming"], ["features", "matrix"], ["model", "sampling"], ["training", "terms", "amortization", "scenarios"],
-          ["generator", "validation", "plots", "utility", "privacy", "figures", "report"],
+          ["generator", "validation", "exits", "plots", "utility", "privacy", "figures", "report"],
           ["portfolio", "forecasts", "stress", "cluster", "spark", "store", "workers", "desk", "guard", "schema", "backend", "service", "cli"]]
 ORDER = {name: 10 * depth + place for depth, layer in enumerate(LAYERS) for place, name in enumerate(layer)}
 
