@@ -88,6 +88,7 @@ VARIANTS = {
     "no time inputs": lambda: dict(time_inputs=False),
     "no borrower columns": lambda: {},
     "all borrower columns declared": lambda: COLUMNS,
+    "features not standardised": lambda: setattr(T, "standard", lambda sums: (np.zeros(sums.shape[1]), np.ones(sums.shape[1]))),
     "plain start, not from the matrix": lambda: instead(matrix=None),
     "dropout 0.2 between the layers alone": lambda: instead(dropout=.2, output_dropout=0., input_dropout=0.),
     "no dropout on the inputs": lambda: instead(input_dropout=0.),

@@ -51,6 +51,7 @@ class LSTMCascadeModel(nn.Module):
         self.config = dict(num_status_classes=num_status_classes, borrower_feature_dim=borrower_feature_dim, hidden_dim=hidden_dim, num_layers=num_layers,
                            dropout=dropout, time_sizes=list(time_sizes), time_dim=time_dim, output_dropout=output_dropout,
                            input_dropout=input_dropout, prior=prior, macro_dim=macro_dim)
+        for name, start in (("centre", torch.zeros), ("scale", torch.ones)): self.register_buffer(name, start(borrower_feature_dim)) # of the features: see `standardise`
         self.status_embedding = nn.Embedding(num_status_classes, hidden_dim // 2)
         self.time_tables = nn.ModuleList(nn.Embedding(size, time_dim) for size in time_sizes)
         self.lstm = nn.LSTM(input_size=hidden_dim // 2 + borrower_feature_dim + time_dim * len(time_sizes) + (macro_dim or 0), hidden_size=hidden_dim,
@@ -69,11 +70,19 @@ class LSTMCascadeModel(nn.Module):
         for p in self.fc.parameters(): nn.init.zeros_(p)
         return self
 
+    @torch.no_grad()
+    def standardise(self,
+        centre:np.ndarray, scale:np.ndarray, # (F,); the LSTM reads (features − centre) · scale
+    )->"LSTMCascadeModel":
+        "Read features in these units."
+        self.centre.copy_(torch.as_tensor(centre)); self.scale.copy_(torch.as_tensor(scale))
+        return self
+
     def forward(self, status_sequence, borrower_features, time_inputs=None): return self.read(status_sequence, borrower_features, time_inputs)[0]
 
     def read(self, status_sequence, borrower_features, time_inputs=None, state=None): # -> logits, and the LSTM's state to go on from
         embedded = self.status_embedding(status_sequence)                                          # (B, T, H/2)
-        borrower = borrower_features.unsqueeze(1).expand(-1, embedded.size(1), -1)                 # (B, T, F)
+        borrower = ((borrower_features - self.centre) * self.scale).unsqueeze(1).expand(-1, embedded.size(1), -1) # (B, T, F)
         index, macro = time_inputs if isinstance(time_inputs, tuple) else (time_inputs, None)
         times = [table(index[..., k]) for k, table in enumerate(self.time_tables)]                 # K × (B, T, D)
         if macro is not None: times.append(macro)                                                  # (B, T, M)
