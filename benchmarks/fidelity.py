@@ -194,6 +194,14 @@ def peer(name, train, people, test, others, minutes, loans):
         if not (folder / "peer.json").exists(): return dict(failed=out.stderr.strip().splitlines()[-1][:200] if out.stderr.strip() else f"exit {out.returncode}")
         return judged(folder, test)
 
+def ours(train, people, test, others):
+    "The engine's default model, judged as the peers are."
+    start = time.perf_counter()
+    model = LSTMCascadeGenerator(seed=0).fit(train, people, progress=False)
+    took, start = time.perf_counter() - start, time.perf_counter()
+    synthetic, _ = model.simulate(others, **like(test), seed=1)
+    return dict(train_seconds=took, generation_seconds=time.perf_counter() - start, trained_on=len(train), generated=len(test), peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, events_after_the_end=0.) | figures(test, synthetic)
+
 def judged(folder, test):
     "A peer's histories against the same loans' real ones; statuses in the order they came, whatever the months are called."
     table, more = pd.read_parquet(folder / "synthetic.parquet"), json.loads((folder / "peer.json").read_text())
@@ -209,7 +217,7 @@ def main():
     parser.add_argument("--panel", choices=["cards", "bank", "instalments"], default="cards" if REAL.exists() else "bank")
     parser.add_argument("--split", choices=["persons", "time"], default="persons")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the engine; the other methods are run with the first one")
-    parser.add_argument("--peers", action="store_true", help="only the peers; stored beside the table of the methods")
+    parser.add_argument("--peers", nargs="*", choices=[*PEERS, "ours"], help="only the peers and the engine beside them, or those named; stored beside the table of the methods")
     parser.add_argument("--minutes", type=float, default=10, help="training time of a peer"); parser.add_argument("--loans", type=int, default=2000, help="loans a peer generates")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--only", choices=list(METHODS)); parser.add_argument("--seed", type=int, default=0)
@@ -220,10 +228,14 @@ def main():
         print(json.dumps({**found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
         return
     if a.split == "time" and a.panel != "cards": sys.exit("--split time needs the real accounts: months_before_extract")
-    if a.peers:
+    if a.peers is not None:
         train, people, test, others, _ = panel(a.panel)
-        rows = {PEERS[n]: peer(n, train, people, test, others, a.minutes, a.loans) for n in PEERS}
-        return write(f"peers-{a.panel}", pd.DataFrame(rows).T, rows, f"Peers, trained for {a.minutes:g} minutes at most, on borrower columns the engine knows; first {a.loans:,} held-out loans")
+        stored = HERE / "results" / f"peers-{a.panel}.json"
+        rows = json.loads(stored.read_text())["rows"] if stored.exists() else {}
+        for n in a.peers or [*PEERS, "ours"]:
+            if n == "ours": rows[METHODS["lstm"]] = ours(train, people, test.take(slice(0, a.loans)), others[:a.loans])
+            else: rows[PEERS[n]] = peer(n, train, people, test, others, a.minutes, a.loans)
+        return write(stored.stem, pd.DataFrame(rows).T, rows, f"Trained on borrower columns the engine knows, peers for {a.minutes:g} minutes of a quiet machine at most; histories for the first {a.loans:,} held-out loans, the engine's watched as long as the real ones")
     if a.panel == "bank" and not REAL.exists(): print("note: the real accounts are not here; the simulated bank says nothing about fidelity on real data")
     stored, rows = HERE / "results" / f"fidelity-{a.panel}{'-time' if a.split == 'time' else ''}", []
     if stored.with_suffix(".json").exists(): rows = json.loads(stored.with_suffix(".json").read_text())["rows"]

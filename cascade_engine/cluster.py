@@ -36,6 +36,7 @@ def spark_session(
     if master.startswith("local"): os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     given = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF",
              "spark.sql.legacy.parquet.nanosAsLong": "true", # pandas writes dates in nanoseconds, which Spark refuses to read at all; as numbers they are refused only where they are used
+             **({"spark.driver.extraJavaOptions": "-XX:+UseParallelGC"} if master.startswith("local") else {}), # a batch job needs throughput: a tenth of Java's processor time less
              **{k.replace("_", "."): v for k, v in config.items()}}
     builder = SparkSession.builder.appName("cascade_engine").master(master)
     for k, v in given.items(): builder = builder.config(k, v)
