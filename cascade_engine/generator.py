@@ -507,7 +507,7 @@ def _restore(self:LSTMCascadeGenerator, payload, weights):
     import safetensors.torch
     from cascade_engine.model import LSTMCascadeModel
     self.model_ = LSTMCascadeModel(**payload["model"])
-    self.model_.load_state_dict(safetensors.torch.load(weights))
+    self.model_.load_state_dict({"centre": self.model_.centre, "scale": self.model_.scale, **safetensors.torch.load(weights)}) # a model from before features were stretched reads them as they are
     self.model_.eval()
     self.training_table_, self.stopped_ = pd.DataFrame(payload["training"]), payload["stopped"]
     self.calendar_ = CalendarInputs.from_dict(payload["calendar"]) if payload.get("calendar") else None
