@@ -13,8 +13,9 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .status import STATUS, InputError, some
-from .sequences import Sequences, as_sequences
+from .sequences import Sequences, _number, as_sequences
 from .sampling import loan_keys, uniforms
+from .scenarios import month_number
 
 # %% ../nbs/10_exits.ipynb #cb377d92
 def months_watched(
@@ -24,12 +25,13 @@ def months_watched(
 )->pd.Series: # loan_id -> months from its month 1 to the extract, at least as many as were seen
     "Months each loan could have been seen."
     if missing := [c for c in ("loan_id", "month", date) if c not in table]: raise InputError(f"Missing column {some(missing)}. Columns here: {some(table.columns, 12)}.")
-    when = pd.to_datetime(table[date])
-    if when.isna().any(): raise InputError(f"Column {date!r}, row {int(when.isna().to_numpy().argmax())}: missing. Every row needs its date.")
-    number, month = when.dt.year * 12 + when.dt.month, table["month"].astype(int)
-    last = number.max() if extract is None else pd.Timestamp(extract).year * 12 + pd.Timestamp(extract).month
-    if (late := number > last).any(): raise InputError(f"Column {date!r}, row {int(late.to_numpy().argmax())}: {when[late].iloc[0]:%Y-%m-%d} lies after the extract.")
-    by = pd.DataFrame(dict(first=number - month + 1, seen=month)).groupby(table["loan_id"].to_numpy(), sort=False)
+    if not len(table): raise InputError("No histories: the table has no rows")
+    when = pd.Series(pd.NaT, table.index) if pd.api.types.is_numeric_dtype(table[date]) else pd.to_datetime(table[date], format="ISO8601", errors="coerce") # numbers would be nanoseconds since 1970
+    for i in np.flatnonzero(when.isna()): raise InputError(f"Column {date!r}, row {i}: {table[date].iloc[i]!r}. Allowed: dates, YYYY-MM-DD, one in every row.")
+    number, month = month_number(when), _number(table)
+    last = number.max() if extract is None else month_number([extract])[0]
+    for i in np.flatnonzero(number > last): raise InputError(f"Column {date!r}, row {i}: {when.iloc[i]:%Y-%m-%d} lies after the extract.")
+    by = pd.DataFrame(dict(first=number - month + 1, seen=month)).groupby(table["loan_id"].astype(str).to_numpy(), sort=False)
     return np.maximum(last + 1 - by["first"].min(), by["seen"].max()).rename_axis("loan_id").rename("watched")
 
 # %% ../nbs/10_exits.ipynb #ad491fc7
@@ -46,9 +48,14 @@ def _at_risk(seqs:Sequences, watched:np.ndarray)->np.ndarray: # (N, T) bool
     return seqs.mask & ~STATUS.terminal[np.minimum(seqs.codes, len(STATUS) - 1)] & (np.arange(seqs.num_months) < (watched - 1)[:, None])
 
 def _watched(seqs:Sequences, watched)->np.ndarray: # (N,) int, checked
-    w = watched.reindex(seqs.loan_id).to_numpy() if isinstance(watched, pd.Series) else np.broadcast_to(np.asarray(watched), len(seqs))
-    for i in np.flatnonzero(pd.isna(w)): raise InputError(f"watched has no entry for loan {seqs.loan_id[i]!r}: every loan needs its months.")
-    for i in np.flatnonzero(w < 1): raise InputError(f"watched is {w[i]} for loan {seqs.loan_id[i]!r}. Allowed: whole numbers from 1.")
+    if isinstance(watched, pd.Series):
+        watched = watched.set_axis(watched.index.astype(str))
+        if (twice := watched.index.duplicated()).any(): raise InputError(f"watched names loan {watched.index[twice][0]!r} twice")
+        for name in seqs.loan_id[watched.index.get_indexer(seqs.loan_id) < 0]: raise InputError(f"watched has no entry for loan {name!r}: every loan needs its months.")
+        watched = watched.reindex(seqs.loan_id).to_numpy()
+    if np.ndim(watched) and len(watched) != len(seqs): raise InputError(f"watched has {len(watched):,} entries for {len(seqs):,} loans: give one, or one a loan")
+    w = np.broadcast_to(pd.to_numeric(np.ravel(watched), errors="coerce"), len(seqs))
+    for i in np.flatnonzero(~((w >= 1) & (w < 10**6) & (w == np.floor(w)))): raise InputError(f"watched is {np.broadcast_to(watched, len(seqs))[i]} for loan {seqs.loan_id[i]!r}. Allowed: whole numbers from 1.")
     return w.astype(int)
 
 # %% ../nbs/10_exits.ipynb #c40e0187
@@ -86,8 +93,8 @@ class Exits:
             p = (left + strength * p) / (n + strength)
         return p
 
-    def __repr__(self): return f"Exits: {self.left.sum():,} of {self.at_risk.sum():,} loan-months were the last one before the extract\n" + self.to_frame().to_string(na_rep="–")
-    def _repr_html_(self): return self.to_frame().to_html(na_rep="–")
+    def __repr__(self): return f"Exits: {self.left.sum():,} of {self.at_risk.sum():,} loan-months were the last one before the extract\n" + self.to_frame().to_string()
+    def _repr_html_(self): return self.to_frame().to_html()
 
 # %% ../nbs/10_exits.ipynb #f2c3afa3
 @patch
@@ -108,6 +115,7 @@ def observe(self:Exits,
     "Let generated accounts leave as the real ones did."
     seqs = as_sequences(synthetic)
     w = _watched(seqs, watched)
+    for i in np.flatnonzero((seqs.lengths < w) & ~STATUS.terminal[np.minimum(seqs.last, len(STATUS) - 1)]): raise InputError(f"Loan {seqs.loan_id[i]!r} was generated for {seqs.lengths[i]} months and can be seen for {w[i]}: generate with num_months=watched.")
     chance, on = self.hazard().ravel()[_cells(seqs.codes)], _at_risk(seqs, w)
     keys = loan_keys("exit " + seqs.loan_id.astype(object)) # else these would be the numbers the statuses were drawn with
     gone = np.stack([on[:, t] & (uniforms(seed, keys, t + 1) < chance[:, t]) for t in range(seqs.num_months)], 1) # months, not loans

@@ -94,7 +94,7 @@ def validation_report(
 # %% ../nbs/10_report.ipynb #5bb4d11d
 def _way_out(study:Study, watched)->tuple: # (Exits or None, watched)
     if watched is None or study.train is None: return None, None
-    watched = pd.Series(watched).clip(upper=study.train.num_months) # cut at the horizon of `real`
+    watched = pd.Series(watched).rename(index=str).clip(upper=study.train.num_months) # cut at the horizon of `real`
     return Exits.fit(study.train, watched), watched
 
 def _fake_book(study:Study, model, way_out, start_dates, macro)->tuple: # (Sequences, borrowers): generated for the training borrowers, else the ones given
